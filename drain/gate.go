@@ -1,0 +1,288 @@
+package drain
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/evenkeel-go/evenkeel/internal/wire"
+)
+
+// A Gate admits work until it is shut, then waits for the work it admitted.
+//
+// The zero Gate is open. It must not be copied after first use. Its methods
+// may be called concurrently.
+type Gate struct {
+	// word is twice the number within, plus one once shut. Enter adds first
+	// and undoes where it came too late: one atomic operation for a request,
+	// where a loop of compare-and-swap would cost more under contention.
+	word  atomic.Int64
+	until atomic.Pointer[time.Time] // the latest drain's deadline
+
+	mu    sync.Mutex
+	in    map[*entry]struct{} // joined, not left
+	idle  chan struct{}       // made when the gate is shut
+	empty bool                // idle is closed: shut, and nobody within
+	cut   []string            // joined when a drain gave up
+}
+
+// Enter reports whether the caller may start a piece of work.
+// After a true result the caller must call Leave exactly once.
+func (g *Gate) Enter() bool {
+	if g.word.Add(2)&1 == 0 {
+		return true
+	}
+	g.undo()
+	return false
+}
+
+// undo takes back an Enter that came too late. A Leave without an Enter may
+// have slipped in between; the count is put right, the other side panics.
+func (g *Gate) undo() {
+	switch n := g.word.Add(-2); {
+	case n == 1:
+		g.emptied()
+	case n < 0:
+		g.word.Add(2)
+	}
+}
+
+// Leave ends a piece of work that Enter admitted. It panics where nobody is
+// within, and leaves the count at zero.
+func (g *Gate) Leave() {
+	if n := g.word.Add(-2); n == 1 || n < 0 {
+		g.left(n)
+	}
+}
+
+func (g *Gate) left(n int64) {
+	if n < 0 {
+		g.word.Add(2)
+		panic("drain: Gate.Leave without Enter")
+	}
+	g.emptied()
+}
+
+// emptied is called by whoever takes the shut gate's count to zero: the last
+// to leave, or a refused Enter that undid its step after that.
+func (g *Gate) emptied() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.empty {
+		g.empty = true
+		close(g.idle)
+	}
+}
+
+// Join is Enter for work that should be told of the stop and named if it does
+// not end: [Stopping] of the context it returns ends when the gate is shut, and
+// the context itself when a Drain gives up waiting. After a true result the
+// caller must call leave, once or more. After a false one leave does nothing.
+func (g *Gate) Join(ctx context.Context, name string) (_ context.Context, leave func(), ok bool) {
+	if !g.Enter() {
+		return ctx, func() {}, false
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	e := &entry{Context: ctx, gate: g, name: name, cancel: cancel}
+	g.add(e)
+	return e, sync.OnceFunc(func() {
+		g.remove(e)
+		g.Leave()
+		cancel(nil)
+	}), true
+}
+
+func (g *Gate) add(e *entry) {
+	e.since = time.Now()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.in == nil {
+		g.in = make(map[*entry]struct{})
+	}
+	g.in[e] = struct{}{}
+}
+
+func (g *Gate) remove(e *entry) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.in, e)
+}
+
+// Drain shuts the gate, announces it to all who joined, and waits until
+// everybody has left. Where ctx ends first, it cancels the contexts of those who
+// joined and returns an error that names them, longest first, and wraps ctx's
+// cause. It may be called again, to wait longer, and by several at once.
+//
+// Drain fits [Step.Stop].
+func (g *Gate) Drain(ctx context.Context) error {
+	g.shut(ctx)
+	for _, e := range g.listeners() {
+		e.announce()
+	}
+	return g.wait(ctx)
+}
+
+// Cut names the work that a Drain gave up on, in the order of its beginning.
+func (g *Gate) Cut() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.cut)
+}
+
+// shut refuses whoever comes from now on.
+func (g *Gate) shut(ctx context.Context) {
+	if d, ok := ctx.Deadline(); ok {
+		g.until.Store(&d)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.idle != nil {
+		return
+	}
+	g.idle = make(chan struct{})
+	if g.word.Or(1) == 0 {
+		g.empty = true
+		close(g.idle)
+	}
+}
+
+// listeners returns those who joined and were not told yet, oldest first. One
+// who calls Stopping only now finds it ended.
+func (g *Gate) listeners() []*entry {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var es []*entry
+	for e := range g.in {
+		if e.soft == nil {
+			e.told = true
+		} else if !e.told {
+			es = append(es, e)
+		}
+	}
+	slices.SortFunc(es, older)
+	return es
+}
+
+// wait ends when nobody is within the shut gate, or with ctx.
+func (g *Gate) wait(ctx context.Context) error {
+	select {
+	case <-g.idle: // before ctx: a drain that is over cannot be late
+		return nil
+	default:
+	}
+	select {
+	case <-g.idle:
+		return nil
+	case <-ctx.Done():
+		return g.giveUp(context.Cause(ctx))
+	}
+}
+
+// giveUp cuts those who are still within the shut gate.
+func (g *Gate) giveUp(why error) error {
+	g.mu.Lock()
+	within := int(g.word.Load() >> 1)
+	var es []*entry
+	for e := range g.in {
+		es = append(es, e)
+	}
+	slices.SortFunc(es, older)
+	names := make([]string, len(es))
+	for i, e := range es {
+		names[i] = e.name
+		if !e.cut {
+			e.cut = true
+			g.cut = append(g.cut, e.name)
+		}
+	}
+	g.mu.Unlock()
+	if within == 0 {
+		return nil
+	}
+	for i, e := range es {
+		if e.cancel != nil {
+			e.cancel(why)
+		}
+		names[i] += " " + time.Since(e.since).Round(time.Millisecond).String()
+	}
+	const most = 8
+	if n := len(names) - most; n > 0 {
+		names = append(names[:most], fmt.Sprintf("%d more", n))
+	}
+	if len(names) > 0 {
+		return fmt.Errorf("drain: %d still in (%s): %w", within, strings.Join(names, ", "), why)
+	}
+	return fmt.Errorf("drain: %d still in: %w", within, why)
+}
+
+var errShut = fmt.Errorf("drain: the gate is shut: %w", context.Canceled)
+
+// An entry is a piece of work that joined, and the context it runs under.
+type entry struct {
+	context.Context
+	gate   *Gate
+	name   string
+	since  time.Time
+	cancel context.CancelCauseFunc // nil: somebody else's to cancel
+
+	// Guarded by gate.mu:
+	soft context.Context // made when Stopping first asks for it
+	tell context.CancelCauseFunc
+	told bool // the gate was shut and the entry's turn to know it has come
+	cut  bool
+}
+
+func older(a, b *entry) int {
+	return cmp.Or(a.since.Compare(b.since), strings.Compare(a.name, b.name))
+}
+
+func (e *entry) Value(key any) any {
+	if key == wire.SoftKey {
+		return e
+	}
+	return e.Context.Value(key)
+}
+
+// Soft implements [wire.Soft].
+func (e *entry) Soft() context.Context {
+	e.gate.mu.Lock()
+	defer e.gate.mu.Unlock()
+	if e.soft == nil {
+		ctx, tell := context.WithCancelCause(context.Context(e))
+		e.soft, e.tell = soft{ctx, e.gate}, tell
+		if e.told {
+			tell(errShut)
+		}
+	}
+	return e.soft
+}
+
+func (e *entry) announce() {
+	e.gate.mu.Lock()
+	e.told = true
+	tell := e.tell
+	e.gate.mu.Unlock()
+	if tell != nil {
+		tell(errShut)
+	}
+}
+
+// soft is an entry's Stopping context. Its deadline is known once the gate is
+// shut, so it is looked up when asked for.
+type soft struct {
+	context.Context
+	gate *Gate
+}
+
+func (s soft) Deadline() (time.Time, bool) {
+	d, ok := s.Context.Deadline()
+	if until := s.gate.until.Load(); until != nil && (!ok || until.Before(d)) {
+		return *until, true
+	}
+	return d, ok
+}

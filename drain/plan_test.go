@@ -1,0 +1,335 @@
+package drain_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/evenkeel-go/evenkeel/drain"
+	"github.com/evenkeel-go/evenkeel/internal/wire"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// asked returns a context as a signal hook makes it, and its force channel.
+func asked(at time.Time) (context.Context, chan struct{}) {
+	force := make(chan struct{})
+	ctx, cancel := context.WithCancelCause(context.Background())
+	cancel(errors.New("told to stop"))
+	return context.WithValue(ctx, wire.StopKey, &wire.Stop{Asked: func() time.Time { return at }, Force: force}), force
+}
+
+// The behaviours of a step under test.
+func takes(d time.Duration) func(context.Context) error {
+	return func(ctx context.Context) error {
+		select {
+		case <-time.After(d):
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func deaf(d time.Duration) func(context.Context) error {
+	return func(context.Context) error { time.Sleep(d); return nil }
+}
+
+func phase(name string, timeout, reserve time.Duration, steps ...drain.Step) drain.Phase {
+	return drain.Phase{Name: name, Timeout: timeout, Reserve: reserve, Steps: steps}
+}
+
+func step(stop func(context.Context) error) drain.Step { return drain.Step{Name: "s", Stop: stop} }
+
+// outcomes is a report in one line: what became of each step and when.
+func outcomes(r drain.Report) string {
+	var all []string
+	for _, s := range r.Results {
+		all = append(all, fmt.Sprintf("%s/%s %s %v", s.Phase, s.Step, s.Outcome, s.Took))
+	}
+	return strings.Join(all, "; ")
+}
+
+const s = time.Second
+
+func TestPlanTimes(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		budget time.Duration
+		phases []drain.Phase
+		took   time.Duration
+		want   string
+	}{
+		{"zero", 0, nil, 0, ""},
+		{"no steps", 0, []drain.Phase{phase("a", 0, 0)}, 0, ""},
+		{"unspent time flows on", 10 * s,
+			[]drain.Phase{phase("a", 5*s, 0, step(takes(1*s))), phase("b", 0, 0, step(takes(8*s)))},
+			9 * s, "a/s ok 1s; b/s ok 8s"},
+		{"a timeout keeps a tenth for Kill", 0,
+			[]drain.Phase{phase("a", 5*s, 0, step(takes(9*s)))},
+			4500 * time.Millisecond, "a/s timeout 4.5s"},
+		{"and a second at most", 60 * s,
+			[]drain.Phase{phase("a", 20*s, 0, step(takes(30*s)))},
+			19 * s, "a/s timeout 19s"},
+		{"a deaf step is abandoned", 10 * s,
+			[]drain.Phase{phase("a", 4*s, 0, step(deaf(20*s))), phase("b", 0, s, step(takes(0)))},
+			4 * s, "a/s abandoned 4s; b/s ok 0s"},
+		{"a reserve is sure", 10 * s,
+			[]drain.Phase{phase("a", 0, 0, step(deaf(20*s))), phase("b", 0, 3*s, step(deaf(20*s))), phase("c", 0, 2*s, step(deaf(20*s)))},
+			10 * s, "a/s abandoned 1.666666666s; b/s abandoned 3.166666667s; c/s abandoned 5.166666667s"},
+		{"a late timeout yields to the reserve", 10 * s,
+			[]drain.Phase{phase("a", 10*s, 0, step(deaf(20*s))), phase("b", 0, 3*s, step(deaf(20*s)))},
+			10 * s, "a/s abandoned 7s; b/s abandoned 3s"},
+		{"equal shares", 9 * s,
+			[]drain.Phase{phase("a", 0, 0, step(deaf(20*s))), phase("b", 0, 0, step(deaf(20*s))), phase("c", 0, 0, step(deaf(20*s)))},
+			9 * s, "a/s abandoned 3s; b/s abandoned 3s; c/s abandoned 3s"},
+		{"Kill ends a deaf Stop", 10 * s,
+			[]drain.Phase{phase("a", 5*s, 0, killed(200*time.Millisecond))},
+			4700 * time.Millisecond, "a/s killed 4.7s"},
+		{"a slow Kill is abandoned", 10 * s,
+			[]drain.Phase{phase("a", 5*s, 0, killed(time.Minute))},
+			5 * s, "a/s abandoned 5s"},
+		{"side by side", 10 * s,
+			[]drain.Phase{phase("a", 0, 0, drain.Step{Name: "x", Stop: takes(2 * s)}, drain.Step{Name: "y", Stop: takes(3 * s)})},
+			3 * s, "a/x ok 2s; a/y ok 3s"},
+		{"failures do not stop the rest", 10 * s,
+			[]drain.Phase{
+				phase("a", 0, 0,
+					drain.Step{Name: "error", Stop: func(context.Context) error { return errors.New("no") }},
+					drain.Step{Name: "panic", Stop: func(context.Context) error { panic("oh") }},
+					drain.Step{Name: "exit", Stop: func(context.Context) error { runtime.Goexit(); return nil }}),
+				phase("b", 0, 0, step(takes(s)))},
+			s, "a/error error 0s; a/panic panic 0s; a/exit error 0s; b/s ok 1s"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := drain.Plan{Budget: tt.budget, Phases: tt.phases, Logger: slog.New(slog.DiscardHandler)}
+				start := time.Now()
+				r, err := p.Run(t.Context())
+				if took := time.Since(start); took != tt.took || r.Took != took {
+					t.Errorf("took %v, report says %v; want %v", took, r.Took, tt.took)
+				}
+				if got := outcomes(r); got != tt.want {
+					t.Errorf("got  %s\nwant %s", got, tt.want)
+				}
+				if failed := strings.Count(tt.want, ";")+1 != strings.Count(tt.want, " ok ") && tt.want != ""; failed != (err != nil) {
+					t.Errorf("error is %v", err)
+				}
+				time.Sleep(2 * time.Minute) // what was abandoned ends
+			})
+		})
+	}
+}
+
+// killed is a step whose Stop is deaf until Kill, which takes d. It polls, as a
+// channel made outside the bubble would block it for ever.
+func killed(d time.Duration) drain.Step {
+	var freed atomic.Bool
+	return drain.Step{
+		Name: "s",
+		Stop: func(context.Context) error {
+			for !freed.Load() {
+				time.Sleep(time.Millisecond)
+			}
+			return nil
+		},
+		Kill: func() { time.Sleep(d - time.Microsecond); freed.Store(true) },
+	}
+}
+
+func TestPlanSignalTime(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		ago  time.Duration
+		want string
+	}{
+		{"just now", 0, "a/s abandoned 8s; b/s abandoned 2s"},
+		{"a while", 5 * s, "a/s abandoned 3s; b/s abandoned 2s"},
+		// Late, the reserve is given all the same, and a last second for the Kill of what has none.
+		{"too long", time.Minute, "a/s abandoned 1s; b/s abandoned 2s"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, _ := asked(time.Now().Add(-tt.ago))
+				p := drain.Plan{Budget: 10 * s, Phases: []drain.Phase{
+					phase("a", 8*s, 0, step(deaf(20*s))),
+					phase("b", 0, 2*s, step(deaf(20*s))),
+				}}
+				if r, _ := p.Run(ctx); outcomes(r) != tt.want {
+					t.Errorf("got  %s\nwant %s", outcomes(r), tt.want)
+				}
+				time.Sleep(time.Minute)
+			})
+		})
+	}
+}
+
+func TestPlanForce(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		after time.Duration
+		want  string
+	}{
+		// The first phase's steps are told, and killed where they can be. The second has no reserve: its
+		// Stop is not called. The third has one, and gets it.
+		{"before Run", -s, "a/deaf skipped 0s; a/kind skipped 0s; b/s skipped 0s; c/s timeout 900ms"},
+		{"at once", 1, "a/deaf killed 1ns; a/kind timeout 1ns; b/s skipped 0s; c/s timeout 900ms"},
+		{"in the first phase", s, "a/deaf killed 1s; a/kind timeout 1s; b/s skipped 0s; c/s timeout 900ms"},
+		{"in the second", 6 * s, "a/deaf killed 4.5s; a/kind timeout 4.5s; b/s timeout 1.5s; c/s timeout 900ms"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, force := asked(time.Now())
+				if tt.after < 0 {
+					close(force)
+				} else {
+					time.AfterFunc(tt.after, func() { close(force) })
+				}
+				freed := make(chan struct{})
+				p := drain.Plan{Budget: 20 * s, Phases: []drain.Phase{
+					phase("a", 5*s, 0,
+						drain.Step{Name: "deaf", Stop: func(context.Context) error { <-freed; return nil }, Kill: func() { close(freed) }},
+						drain.Step{Name: "kind", Stop: takes(20 * s)}),
+					phase("b", 5*s, 0, step(takes(20*s))),
+					phase("c", 0, s, step(takes(20*s))),
+				}}
+				r, err := p.Run(ctx)
+				if got := outcomes(r); got != tt.want {
+					t.Errorf("got  %s\nwant %s", got, tt.want)
+				}
+				if !r.Forced || !errors.Is(err, context.Canceled) {
+					t.Errorf("Forced %v, error %v", r.Forced, err)
+				}
+			})
+		})
+	}
+}
+
+func TestPlanRunsOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		calls := 0
+		p := drain.Plan{Phases: []drain.Phase{phase("a", 0, 0, step(func(context.Context) error {
+			calls++
+			time.Sleep(s)
+			return errors.New("no")
+		}))}}
+		start := time.Now()
+		var wg sync.WaitGroup
+		for range 5 {
+			wg.Go(func() {
+				r, err := p.Run(t.Context())
+				if time.Since(start) != s || err == nil || len(r.Results) != 1 {
+					t.Errorf("after %v: %v, %v", time.Since(start), r, err)
+				}
+			})
+		}
+		wg.Wait()
+		if p.Run(t.Context()); calls != 1 {
+			t.Errorf("Stop was called %d times", calls)
+		}
+	})
+}
+
+type testKey struct{}
+
+func TestPlanContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(context.WithValue(t.Context(), testKey{}, "kept"))
+		cancel()
+		p := drain.Plan{Phases: []drain.Phase{phase("a", 2*s, 0, step(func(ctx context.Context) error {
+			if ctx.Err() != nil || ctx.Value(testKey{}) != "kept" {
+				t.Errorf("context of a step: %v, value %v", ctx.Err(), ctx.Value(testKey{}))
+			}
+			<-ctx.Done()
+			return context.Cause(ctx)
+		}))}}
+		_, err := p.Run(ctx)
+		if want := "drain: a: s: timeout: out of time in phase a"; err == nil || err.Error() != want || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v, want %v", err, want)
+		}
+	})
+}
+
+func TestPlanValidate(t *testing.T) {
+	ok := step(takes(0))
+	for _, tt := range []struct {
+		plan *drain.Plan
+		want string // in the error
+	}{
+		{&drain.Plan{}, ""},
+		{&drain.Plan{Budget: -1}, "Budget: -1ns is negative"},
+		{&drain.Plan{Phases: []drain.Phase{phase("", 0, 0, ok)}}, "phase 1: Name"},
+		{&drain.Plan{Phases: []drain.Phase{phase("a", -1, 0)}}, `phase "a": Timeout`},
+		{&drain.Plan{Phases: []drain.Phase{phase("a", 0, -1)}}, `phase "a": Reserve`},
+		{&drain.Plan{Phases: []drain.Phase{phase("a", 1, 2)}}, `phase "a": Timeout: 1ns is under Reserve`},
+		{&drain.Plan{Phases: []drain.Phase{phase("a", 0, 0), phase("a", 0, 0)}}, `phase "a": Name: used twice`},
+		{&drain.Plan{Phases: []drain.Phase{phase("a", 0, 0, ok, ok)}}, `phase "a": Steps: "s" is used twice`},
+		{&drain.Plan{Phases: []drain.Phase{phase("a", 0, 0, step(nil))}}, `"s" has a nil Stop`},
+		{&drain.Plan{Phases: []drain.Phase{phase("a", 0, 0, drain.Step{Stop: ok.Stop})}}, "step 1 has no Name"},
+		{&drain.Plan{Phases: []drain.Phase{phase("a", 0, 20*s), phase("b", 0, 6*s)}}, `phase "b": Reserve: the reserves up to here are 26s, over the Budget, 25s`},
+	} {
+		_, err := tt.plan.Run(t.Context())
+		if got := fmt.Sprint(err); tt.want == "" && err != nil || !strings.Contains(got, tt.want) || strings.Contains(got, "\n") {
+			t.Errorf("got %v, want %v", err, tt.want)
+		}
+	}
+}
+
+// An abandoned step is reported with its own stack and not its neighbours', and
+// says so once when it does return.
+func TestPlanAbandoned(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		p := drain.Plan{Budget: 2 * s, Logger: slog.New(slog.NewTextHandler(&log, nil)), Phases: []drain.Phase{
+			phase("a", 0, 0, drain.Step{Name: "stuck", Stop: stuckInStop}, drain.Step{Name: "other", Stop: otherInStop}),
+		}}
+		r, _ := p.Run(t.Context())
+		for i, own := range []string{"stuckInStop", "otherInStop"} {
+			if got := r.Results[i].Stack; !strings.Contains(got, own) || strings.Contains(got, []string{"otherInStop", "stuckInStop"}[i]) {
+				t.Errorf("stack of %s:\n%s", r.Results[i].Step, got)
+			}
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if n := strings.Count(log.String(), "abandoned step returned"); n != 2 {
+			t.Errorf("%d late returns in the log:\n%s", n, log.String())
+		}
+	})
+}
+
+func stuckInStop(context.Context) error { time.Sleep(5 * s); return nil }
+func otherInStop(context.Context) error { time.Sleep(5 * s); return nil }
+
+func TestReport(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := drain.Plan{Budget: 10 * s, Phases: []drain.Phase{
+			phase("requests", 0, 0, drain.Step{Name: "http", Stop: takes(1234567 * time.Microsecond)}),
+			phase("jobs", 5*s, s, drain.Step{Name: "queue", Stop: takes(time.Minute)}),
+		}}
+		r, _ := p.Run(t.Context())
+		want := "phase     step   outcome        took\n" +
+			"jobs      queue  timeout        4.5s  out of time in phase jobs\n" +
+			"requests  http   ok            1.23s\n" +
+			"5.73s of 10s"
+		if got := r.String(); got != want {
+			t.Errorf("got\n%s\nwant\n%s", got, want)
+		}
+		got, err := json.Marshal(r)
+		if want := `{"began":"2000-01-01T00:00:00Z","deadline":"2000-01-01T00:00:10Z","took":5.734567,"forced":false,"results":[` +
+			`{"phase":"requests","step":"http","outcome":"ok","took":1.234567},` +
+			`{"phase":"jobs","step":"queue","outcome":"timeout","took":4.5,"error":"out of time in phase jobs"}]}`; err != nil || string(got) != want {
+			t.Errorf("got\n%s %v\nwant\n%s", got, err, want)
+		}
+	})
+}

@@ -1,0 +1,156 @@
+package drain
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/evenkeel-go/evenkeel/internal/labels"
+)
+
+// An Outcome is what became of a step.
+type Outcome string
+
+// The outcomes. Each but OK comes with an error.
+const (
+	OK        Outcome = "ok"        // Stop returned nil in its time, or late but not killed
+	Failed    Outcome = "error"     // Stop returned an error in its time
+	Panicked  Outcome = "panic"     // Stop or Kill panicked
+	TimedOut  Outcome = "timeout"   // Stop returned an error after its time, and there was no Kill
+	Killed    Outcome = "killed"    // Kill was called, and both returned by the phase's end
+	Abandoned Outcome = "abandoned" // Stop or Kill still ran at the phase's end
+	Skipped   Outcome = "skipped"   // there was no time for Stop; Kill, if there is one, returned
+)
+
+// outcome tells what became of the step, where the phase ended for cause.
+func (s *step) outcome(cause error) (Outcome, error) {
+	var p *labels.PanicError
+	switch {
+	case s.stopped.running || s.killed.running:
+		return Abandoned, errAbandoned
+	case errors.As(s.stopped.err, &p) || errors.As(s.killed.err, &p):
+		return Panicked, p
+	case s.killed.err != nil:
+		return Failed, s.killed.err
+	case !s.stopped.began:
+		return Skipped, cause
+	case s.killed.began && s.stopped.err == nil:
+		return Killed, cause
+	case s.killed.began:
+		return Killed, s.stopped.err
+	case s.stopped.err == nil:
+		return OK, nil
+	case s.late:
+		return TimedOut, s.stopped.err
+	default:
+		return Failed, s.stopped.err
+	}
+}
+
+var errAbandoned = errors.New("still running at the end of its phase")
+
+// A StepError is the failure of one step. It wraps what the step returned, or
+// the cause for which its time ended, which matches context.DeadlineExceeded,
+// or context.Canceled where a second stop forced it.
+type StepError struct {
+	Phase   string
+	Step    string
+	Outcome Outcome
+	Err     error
+}
+
+func (e *StepError) Error() string {
+	where := e.Phase
+	if e.Step != e.Phase {
+		where += ": " + e.Step
+	}
+	if e.Outcome != Failed {
+		where += ": " + string(e.Outcome)
+	}
+	return "drain: " + where + ": " + strings.TrimPrefix(e.Err.Error(), "drain: ")
+}
+
+func (e *StepError) Unwrap() error { return e.Err }
+
+// A Report is what became of a plan. Its String is a table for a person, its
+// JSON one line.
+type Report struct {
+	Began    time.Time     // when Run began
+	Deadline time.Time     // when it had to be over
+	Took     time.Duration // until it was
+	Forced   bool          // a second stop cut it short
+	Results  []Result      // a step each, in the plan's order
+}
+
+// A Result is what became of one step.
+type Result struct {
+	Phase   string
+	Step    string
+	Outcome Outcome
+	Took    time.Duration // from the phase's begin to the step's end, or to the phase's if it was abandoned
+	Err     error         // nil where Outcome is OK
+	Stack   string        // an abandoned step's goroutines and those they started
+}
+
+// String lists the steps that did not end well first.
+func (r Report) String() string {
+	wp, ws := len("phase"), len("step")
+	for _, s := range r.Results {
+		wp, ws = max(wp, len(s.Phase)), max(ws, len(s.Step))
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%-*s  %-*s  %-9s  %8s\n", wp, "phase", ws, "step", "outcome", "took")
+	for _, well := range []bool{false, true} {
+		for _, s := range r.Results {
+			if (s.Err == nil) != well {
+				continue
+			}
+			fmt.Fprintf(&b, "%-*s  %-*s  %-9s  %8s", wp, s.Phase, ws, s.Step, s.Outcome, round(s.Took))
+			if s.Err != nil {
+				fmt.Fprintf(&b, "  %s", s.Err)
+			}
+			b.WriteByte('\n')
+		}
+	}
+	fmt.Fprintf(&b, "%s of %s", round(r.Took), round(r.Deadline.Sub(r.Began)))
+	if r.Forced {
+		b.WriteString(", forced")
+	}
+	return b.String()
+}
+
+func round(d time.Duration) time.Duration {
+	if d < time.Second {
+		return d.Round(time.Millisecond)
+	}
+	return d.Round(10 * time.Millisecond)
+}
+
+// MarshalJSON gives an error as its text and a time as seconds.
+func (r Result) MarshalJSON() ([]byte, error) {
+	out := struct {
+		Phase   string  `json:"phase"`
+		Step    string  `json:"step"`
+		Outcome Outcome `json:"outcome"`
+		Took    float64 `json:"took"`
+		Error   string  `json:"error,omitempty"`
+		Stack   string  `json:"stack,omitempty"`
+	}{r.Phase, r.Step, r.Outcome, r.Took.Seconds(), "", r.Stack}
+	if r.Err != nil {
+		out.Error = r.Err.Error()
+	}
+	return json.Marshal(out)
+}
+
+// MarshalJSON gives times as RFC 3339 and durations as seconds.
+func (r Report) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Began    time.Time `json:"began"`
+		Deadline time.Time `json:"deadline"`
+		Took     float64   `json:"took"`
+		Forced   bool      `json:"forced"`
+		Results  []Result  `json:"results"`
+	}{r.Began, r.Deadline, r.Took.Seconds(), r.Forced, r.Results})
+}

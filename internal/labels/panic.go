@@ -1,0 +1,47 @@
+package labels
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime/debug"
+)
+
+// PanicError is documented as lifecycle.PanicError.
+type PanicError struct {
+	Value any
+	Stack []byte
+}
+
+func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
+
+// Unwrap returns the value that was panicked with, where it is an error.
+func (e *PanicError) Unwrap() error {
+	err, _ := e.Value.(error)
+	return err
+}
+
+// ErrGoexit stands for a function that neither returned nor panicked.
+var ErrGoexit = errors.New("called runtime.Goexit")
+
+// Call runs f and hands its error to done, exactly once, however f ends. A
+// panic is printed at once, to log or where that is nil to standard error, and
+// becomes a *PanicError. A Goexit becomes ErrGoexit and then goes on to end the
+// goroutine, so done must not count on Call's return.
+func Call(ctx context.Context, log *slog.Logger, name string, f func(context.Context) error, done func(error)) {
+	err := ErrGoexit
+	defer func() {
+		if v := recover(); v != nil {
+			p := &PanicError{v, debug.Stack()}
+			if err = p; log != nil {
+				log.ErrorContext(ctx, "panic", "name", name, "error", err, "stack", string(p.Stack))
+			} else {
+				fmt.Fprintf(os.Stderr, "evenkeel: %s: %v\n%s", name, err, p.Stack)
+			}
+		}
+		done(err)
+	}()
+	err = f(ctx)
+}

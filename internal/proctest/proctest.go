@@ -1,0 +1,104 @@
+// Package proctest runs programs that a test needs as processes of their own:
+// the test binary again, with an environment variable that names the program.
+package proctest
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+const env = "EVENKEEL_TEST_PROGRAM"
+
+// Main runs the program that the process was started for, and does not return
+// from it. In the test binary itself it does nothing. Call it first in TestMain.
+func Main(programs map[string]func()) {
+	if name := os.Getenv(env); name != "" {
+		programs[name]()
+		os.Exit(0)
+	}
+}
+
+// A Process is a program under test.
+type Process struct {
+	*exec.Cmd
+	t    *testing.T
+	out  *bufio.Reader
+	done chan error
+}
+
+// Start starts the named program, in front of the words of prefix where there
+// are any, and ends it with the test at the latest.
+func Start(t *testing.T, name string, prefix ...string) *Process {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := append(prefix, self)
+	p := &Process{Cmd: exec.Command(words[0], words[1:]...), t: t, done: make(chan error, 1)}
+	p.Env = append(os.Environ(), env+"="+name)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Stdout, p.Stderr, p.out = w, w, bufio.NewReader(r)
+	if err := p.Cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	go func() { p.done <- p.Cmd.Wait() }()
+	t.Cleanup(func() {
+		p.Cmd.Process.Kill()
+		<-p.done
+		r.Close()
+	})
+	return p
+}
+
+// Expect reads the program's lines until one is want.
+func (p *Process) Expect(want string) {
+	p.t.Helper()
+	for {
+		line, err := p.out.ReadString('\n')
+		if strings.TrimSpace(line) == want {
+			return
+		}
+		if err != nil {
+			p.t.Fatalf("the program ended without saying %q: %q, %v", want, line, err)
+		}
+	}
+}
+
+// Signal sends the program a signal.
+func (p *Process) Signal(s os.Signal) {
+	p.t.Helper()
+	if err := p.Cmd.Process.Signal(s); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// Ended waits for the program's end, and returns what it said since the last
+// Expect, and its exit status: 128 + n where it died of signal n.
+func (p *Process) Ended() (string, int) {
+	p.t.Helper()
+	select {
+	case err := <-p.done:
+		p.done <- err
+	case <-time.After(20 * time.Second):
+		p.t.Fatal("the program does not end")
+	}
+	rest, err := io.ReadAll(p.out)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return string(rest), status(p.ProcessState)
+}
+
+// String is for failures.
+func (p *Process) String() string { return fmt.Sprint(p.Args) }

@@ -1,0 +1,38 @@
+// Package wire holds the context keys by which the other packages find each
+// other: who was told to stop and when, and who announces a stop to whom.
+// A context keeps these values through [context.WithoutCancel].
+package wire
+
+import (
+	"context"
+	"time"
+)
+
+type key int
+
+// The keys. A context type of our own that answers one of them in its Value
+// method spares a layer of context.WithValue.
+const (
+	StopKey key = iota // a *Stop
+	SoftKey            // a Soft
+)
+
+// A Stop is the state of a signal hook.
+type Stop struct {
+	Asked func() time.Time // when a stop was first asked for; zero while none was
+	Force <-chan struct{}  // closed when it was asked for again
+}
+
+// StopOf returns the Stop in ctx, or one that never happens.
+func StopOf(ctx context.Context) Stop {
+	if s, ok := ctx.Value(StopKey).(*Stop); ok {
+		return *s
+	}
+	return Stop{Asked: func() time.Time { return time.Time{} }}
+}
+
+// Soft is who announces a stop before it cancels anything.
+type Soft interface {
+	// Soft returns a context that ends when the stop is announced.
+	Soft() context.Context
+}

@@ -1,0 +1,90 @@
+package lifecycle
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/evenkeel-go/evenkeel/internal/wire"
+)
+
+// A Flag records that a stop was asked for, and how often. [WithFlag] makes one.
+// Its methods may be called concurrently.
+type Flag struct {
+	raised atomic.Bool
+	end    context.CancelCauseFunc // ends the flag's context
+	force  chan struct{}           // closed at the stage forced
+
+	mu    sync.Mutex
+	stage stage
+	asked time.Time // when the stage left calm
+	last  time.Time // when the stage was last changed
+}
+
+// A stage is how often a stop was asked for, as far as it counts.
+type stage int
+
+const (
+	calm   stage = iota
+	asked        // drain
+	forced       // drain no longer
+	lethal       // die
+)
+
+// apart is how long after one request the next one counts: one Ctrl-C often
+// arrives twice, from the terminal and from a wrapper that forwards it.
+const apart = 100 * time.Millisecond
+
+// next is the whole rule: the stage after a request that comes this long after
+// the last one that counted.
+func (s stage) next(since time.Duration) stage {
+	if s == calm || s < lethal && since >= apart {
+		return s + 1
+	}
+	return s
+}
+
+// WithFlag returns a context that ends when the flag is raised, with the cause
+// it is raised with, or when ctx ends. A [Group] run under it drains at the
+// first Raise and is forced by the second. It is [WithSignals] without the
+// process: for tests, and for programs that are told to stop in another way.
+func WithFlag(ctx context.Context) (context.Context, *Flag) {
+	f := &Flag{force: make(chan struct{})}
+	ctx, f.end = context.WithCancelCause(ctx)
+	return context.WithValue(ctx, wire.StopKey, &wire.Stop{Asked: f.when, Force: f.force}), f
+}
+
+// Raise asks for a stop, with why as the context's cause; nil means
+// context.Canceled. It never blocks. What comes less than 100 ms after a Raise
+// that counted does not count; the second that does forces; a third does
+// nothing more.
+func (f *Flag) Raise(why error) { f.raise(time.Now(), why) }
+
+func (f *Flag) raise(now time.Time, why error) stage {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	next := f.stage.next(now.Sub(f.last))
+	if next == f.stage {
+		return calm
+	}
+	f.stage, f.last = next, now
+	switch next {
+	case asked:
+		f.asked = now
+		f.raised.Store(true)
+		f.end(why)
+	case forced:
+		close(f.force)
+	}
+	return next
+}
+
+// Raised reports whether a stop was asked for. It costs an atomic load.
+func (f *Flag) Raised() bool { return f.raised.Load() }
+
+func (f *Flag) when() time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.asked
+}

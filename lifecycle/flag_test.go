@@ -1,0 +1,86 @@
+package lifecycle
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/evenkeel-go/evenkeel/internal/wire"
+)
+
+func TestMain(m *testing.M) {
+	programs()
+	goleak.VerifyTestMain(m)
+}
+
+func TestStage(t *testing.T) {
+	const soon, late = 99 * time.Millisecond, 100 * time.Millisecond
+	for _, tt := range []struct {
+		from  stage
+		since time.Duration
+		want  stage
+	}{
+		{calm, 0, asked}, {calm, time.Hour, asked},
+		{asked, 0, asked}, {asked, soon, asked}, {asked, late, forced}, {asked, 101 * time.Millisecond, forced},
+		{forced, soon, forced}, {forced, late, lethal},
+		{lethal, soon, lethal}, {lethal, time.Hour, lethal},
+		{asked, -time.Hour, asked}, // a clock that goes back
+	} {
+		if got := tt.from.next(tt.since); got != tt.want {
+			t.Errorf("%v.next(%v) is %v, want %v", tt.from, tt.since, got, tt.want)
+		}
+	}
+}
+
+func TestFlag(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, f := WithFlag(t.Context())
+		stop := wire.StopOf(context.WithoutCancel(ctx))
+		if f.Raised() || ctx.Err() != nil || !stop.Asked().IsZero() {
+			t.Error("raised from the start")
+		}
+		why := errors.New("why")
+		begin := time.Now()
+		f.Raise(why)
+		f.Raise(errors.New("a double"))
+		time.Sleep(99 * time.Millisecond)
+		f.Raise(errors.New("still a double"))
+		if !f.Raised() || context.Cause(ctx) != why || stop.Asked() != begin {
+			t.Errorf("raised %v, cause %v, asked %v", f.Raised(), context.Cause(ctx), stop.Asked())
+		}
+		if closed(stop.Force) {
+			t.Error("forced by a double")
+		}
+		time.Sleep(2 * time.Millisecond)
+		f.Raise(nil)
+		if !closed(stop.Force) || stop.Asked() != begin {
+			t.Errorf("not forced, or asked at %v", stop.Asked())
+		}
+		time.Sleep(time.Second)
+		f.Raise(nil) // the third: there is nobody to kill
+		f.Raise(nil)
+	})
+}
+
+func TestFlagParent(t *testing.T) {
+	parent, cancel := context.WithCancelCause(context.Background())
+	ctx, f := WithFlag(parent)
+	why := errors.New("parent")
+	cancel(why)
+	if f.Raised() || context.Cause(ctx) != why {
+		t.Errorf("raised %v, cause %v", f.Raised(), context.Cause(ctx))
+	}
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}

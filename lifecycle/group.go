@@ -1,0 +1,277 @@
+package lifecycle
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/evenkeel-go/evenkeel/drain"
+	"github.com/evenkeel-go/evenkeel/internal/labels"
+	"github.com/evenkeel-go/evenkeel/internal/wire"
+)
+
+// A Group owns the goroutines of a program, or of a part of one: its tasks.
+//
+// The zero Group works, and touches nothing outside itself. It runs once and
+// must not be copied. Set its fields before Run; its methods may be called
+// concurrently.
+type Group struct {
+	// Start runs before any task, and opens what the tasks need. A stop ends
+	// its context. Nil: there is nothing to open.
+	Start func(context.Context) error
+
+	// Drain is the plan for the stop. Put the group's Step into the phase in
+	// which the tasks are to end; without it they end in a phase of their own,
+	// the last.
+	Drain drain.Plan
+
+	// Limit is how many tasks may be live at once. 0 means any number.
+	Limit int
+
+	// Logger gets the stop, failures, and the lines of the drain. Nil means
+	// silence, but a panic is then printed to standard error.
+	Logger *slog.Logger
+
+	tasks atomic.Pointer[tasks] // set when tasks may start
+
+	mu      sync.Mutex
+	state   state
+	queue   []task        // given before the tasks may start
+	stepped bool          // Step was called: the plan has it
+	done    chan struct{} // made by the first Run, closed at its end
+	err     error         // what Run returns, once done is closed
+}
+
+type task struct {
+	name string
+	f    func(context.Context) error
+}
+
+type state string
+
+const (
+	idle     state = "" // Run was not called
+	starting state = "starting"
+	running  state = "running"
+	draining state = "draining"
+	stopped  state = "stopped"
+)
+
+// ErrStopped is what [Group.Go] returns for a task that will not run.
+var ErrStopped = errors.New("lifecycle: the group does not take tasks any more")
+
+var errAllEnded = errors.New("lifecycle: all tasks have returned")
+
+// Go gives the group a task. Before Run has begun the tasks, it is queued; later
+// it starts at once, or where the group is at its Limit, as soon as another task
+// ends. Names are few: they label goroutines, and tasks may share one.
+//
+// The context of f lives until the drain plan gets to [Group.Step]; that of
+// [drain.Stopping] ends as soon as the stop begins. A nil return is fine, and
+// when all tasks have returned the group stops. An error, a panic or a Goexit
+// stops the group too, and Run returns it. Once the group stops, a return of
+// context.Canceled or of the stop's cause is as good as nil.
+//
+// Go returns [ErrStopped] for a task that will not run: once the tasks have been
+// told to end, and where the stop finds it waiting for the Limit.
+func (g *Group) Go(name string, f func(ctx context.Context) error) error {
+	if f == nil {
+		return fmt.Errorf("lifecycle: task %s: nil function", name)
+	}
+	t := g.tasks.Load()
+	if t == nil {
+		g.mu.Lock()
+		if t = g.tasks.Load(); t == nil {
+			defer g.mu.Unlock()
+			if g.state == stopped {
+				return ErrStopped
+			}
+			g.queue = append(g.queue, task{name, f})
+			return nil
+		}
+		g.mu.Unlock()
+	}
+	return t.start(task{name, f}, nil)
+}
+
+// Step returns the step of a drain plan that cancels the tasks' contexts, with
+// the cause of the stop, and waits until all have returned.
+func (g *Group) Step() drain.Step {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.stepped = true
+	return g.step()
+}
+
+func (g *Group) step() drain.Step {
+	return drain.Step{
+		Name: "tasks",
+		Stop: func(ctx context.Context) error {
+			if t := g.tasks.Load(); t != nil {
+				return t.end(ctx)
+			}
+			return nil
+		},
+		Kill: func() {
+			if t := g.tasks.Load(); t != nil {
+				t.kill()
+			}
+		},
+	}
+}
+
+// Run's steps each follow the one before:
+//
+//	Start runs; if it fails, nothing else does
+//	tasks start, and readiness turns true; without a task Run waits for ctx
+//	a stop: ctx ends, a task fails, or all tasks have returned
+//	readiness turns false, and the tasks' Stopping contexts end
+//	the drain plan runs; its Step cancels the tasks and waits for them
+//	tasks that did not end are named in a *LeakError, and Run returns
+//
+// So a stop never cancels a healthy task before its phase.
+//
+// Run returns nil after an orderly stop, by a signal too; the cause stays in
+// context.Cause(ctx). Else it returns the tasks' failures, then those of the
+// plan's steps in phase order, then the [*LeakError], joined. It waits for the
+// plan's Budget at most, and for a Start that ignores its context as long, or
+// until a second stop. Where ctx has ended before Run, nothing runs.
+//
+// Concurrent and later callers wait for the one run and get the same result.
+func (g *Group) Run(ctx context.Context) error {
+	g.mu.Lock()
+	done, first := g.done, g.done == nil
+	if first {
+		done = make(chan struct{})
+		g.done, g.state = done, starting
+	}
+	g.mu.Unlock()
+	if first {
+		err := g.run(ctx)
+		g.mu.Lock()
+		g.err, g.state, g.queue = err, stopped, nil
+		g.mu.Unlock()
+		close(done)
+	}
+	<-done
+	return g.err
+}
+
+func (g *Group) run(ctx context.Context) error {
+	plan, stepped := g.plan()
+	if g.Limit < 0 {
+		return fmt.Errorf("lifecycle: Group.Limit: %d is negative; 0 means any number", g.Limit)
+	}
+	if err := plan.Validate(); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	if g.Start != nil {
+		if err := g.start(ctx); err != nil {
+			if ctx.Err() != nil && obeyed(err, context.Cause(ctx)) {
+				return nil
+			}
+			return fmt.Errorf("lifecycle: start: %w", err)
+		}
+	}
+	t := newTasks(ctx, g.Limit, g.Logger)
+	g.launch(ctx, t)
+	why := t.wait(ctx)
+	g.mu.Lock()
+	g.state = draining
+	g.mu.Unlock()
+	t.log.InfoContext(ctx, "stop", stopAttrs(why)...)
+	var err error
+	if stepped || len(plan.Phases) > 1 || !t.quiet() { // else there is nothing to drain
+		_, err = plan.Run(ctx)
+	}
+	t.close(why)
+	return t.result(err)
+}
+
+// plan returns the drain plan, with a phase for the tasks unless Step was called
+// for one.
+func (g *Group) plan() (p *drain.Plan, stepped bool) {
+	p = &drain.Plan{Phases: g.Drain.Phases, Budget: g.Drain.Budget, Logger: cmp.Or(g.Drain.Logger, g.Logger)}
+	g.mu.Lock()
+	stepped = g.stepped
+	g.mu.Unlock()
+	if !stepped {
+		p.Phases = append(slices.Clip(p.Phases), drain.Phase{Name: "tasks", Steps: []drain.Step{g.step()}})
+	}
+	return p, stepped
+}
+
+// start runs Start, and stops waiting for one that ignores its context.
+func (g *Group) start(ctx context.Context) error {
+	labelled, owner := labels.Own(ctx)
+	labelled = labels.Named(labelled, "start")
+	done := make(chan error, 1)
+	go func() {
+		labels.Set(labelled)
+		labels.Call(labelled, g.Logger, "start", g.Start, func(err error) { done <- err })
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	stop := wire.StopOf(ctx)
+	patience := time.NewTimer(cmp.Or(g.Drain.Budget, drain.DefaultBudget))
+	defer patience.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-stop.Force:
+	case <-patience.C:
+	}
+	return leaked(owner, 1)
+}
+
+// launch starts the queued tasks, unless a stop came first.
+func (g *Group) launch(ctx context.Context, t *tasks) {
+	g.mu.Lock()
+	queue := g.queue
+	g.queue, g.state = nil, running
+	g.tasks.Store(t)
+	g.mu.Unlock()
+	for _, q := range queue {
+		if ctx.Err() != nil || t.start(q, ctx.Done()) != nil {
+			t.log.WarnContext(ctx, "task not started", "task", q.name)
+		}
+	}
+	t.launched(len(queue))
+}
+
+// condition returns the state, and the cause of a stop.
+func (g *Group) condition() (state, error) {
+	g.mu.Lock()
+	s := g.state
+	g.mu.Unlock()
+	if t := g.tasks.Load(); t != nil {
+		if why, yes := t.stopCause(); yes {
+			if s == running {
+				s = draining
+			}
+			return s, why
+		}
+	}
+	return s, nil
+}
+
+func stopAttrs(why error) []any {
+	attrs := []any{"cause", why}
+	var s *SignalError
+	if errors.As(why, &s) {
+		attrs = append(attrs, "signal", s.Signal.String())
+	}
+	return attrs
+}

@@ -1,0 +1,281 @@
+package lifecycle_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/evenkeel-go/evenkeel/drain"
+	"github.com/evenkeel-go/evenkeel/lifecycle"
+)
+
+const s = time.Second
+
+var errWork = errors.New("work failed")
+
+func until(ctx context.Context) error { <-ctx.Done(); return context.Cause(ctx) }
+
+// bubble runs f in a synctest bubble with a context that a flag ends.
+func bubble(t *testing.T, f func(t *testing.T, ctx context.Context, flag *lifecycle.Flag)) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, flag := lifecycle.WithFlag(t.Context())
+		f(t, ctx, flag)
+	})
+}
+
+func TestGroupRun(t *testing.T) {
+	stopped := errors.New("told to stop")
+	deaf := func(context.Context) error { time.Sleep(time.Minute); return nil }
+	for _, tt := range []struct {
+		name  string
+		group func(g *lifecycle.Group)
+		raise time.Duration // 0: never
+		took  time.Duration
+		want  string // "" for nil
+	}{
+		{"no task waits for ctx", func(*lifecycle.Group) {}, s, s, ""},
+		{"all tasks return", func(g *lifecycle.Group) {
+			g.Go("a", func(context.Context) error { time.Sleep(s); return nil })
+			g.Go("b", func(context.Context) error { return nil })
+		}, 0, s, ""},
+		{"a stop ends the tasks", func(g *lifecycle.Group) { g.Go("a", until) }, s, s, ""},
+		{"a failure ends the others", func(g *lifecycle.Group) {
+			g.Go("a", until)
+			g.Go("b", func(context.Context) error { time.Sleep(s); return errWork })
+		}, 0, s, "lifecycle: task b: work failed"},
+		{"a foreign Canceled is a failure", func(g *lifecycle.Group) {
+			g.Go("a", func(context.Context) error { return context.Canceled })
+		}, 0, 0, "lifecycle: task a: context canceled"},
+		{"a panic", func(g *lifecycle.Group) {
+			g.Go("a", until)
+			g.Go("b", func(context.Context) error { panic("oh") })
+		}, 0, 0, "lifecycle: task b: panic: oh"},
+		{"Goexit", func(g *lifecycle.Group) {
+			g.Go("a", func(context.Context) error { runtime.Goexit(); return nil })
+		}, 0, 0, "lifecycle: task a: called runtime.Goexit"},
+		{"failures in a drain are kept", func(g *lifecycle.Group) {
+			g.Go("a", func(ctx context.Context) error { <-ctx.Done(); return errWork })
+			g.Go("b", func(ctx context.Context) error { <-ctx.Done(); time.Sleep(s); return errWork })
+		}, s, 2 * s, "lifecycle: task a: work failed\nlifecycle: task b: work failed"},
+		{"a deaf task is named", func(g *lifecycle.Group) { g.Go("worker", deaf) }, s, 26 * s,
+			"drain: tasks: abandoned: still running at the end of its phase\nlifecycle: 1 task did not end: worker (1) at time.Sleep"},
+		{"Start fails", func(g *lifecycle.Group) {
+			g.Start = func(context.Context) error { return errWork }
+			g.Go("a", func(context.Context) error { panic("ran") })
+			g.Drain.Phases = []drain.Phase{{Name: "x", Steps: []drain.Step{{Name: "x", Stop: func(context.Context) error { panic("drained") }}}}}
+		}, 0, 0, "lifecycle: start: work failed"},
+		{"Start panics", func(g *lifecycle.Group) { g.Start = func(context.Context) error { panic("oh") } }, 0, 0, "lifecycle: start: panic: oh"},
+		{"a stop in Start", func(g *lifecycle.Group) { g.Start = until }, s, s, ""},
+		{"a stop while Start succeeds", func(g *lifecycle.Group) {
+			g.Start = func(ctx context.Context) error { <-ctx.Done(); return nil }
+			g.Go("a", func(context.Context) error { panic("ran") })
+			g.Drain.Phases = []drain.Phase{{Name: "x", Steps: []drain.Step{{Name: "x", Stop: func(context.Context) error { return errWork }}}}}
+		}, s, s, "drain: x: work failed"},
+		{"a deaf Start", func(g *lifecycle.Group) { g.Start = deaf }, s, 26 * s, "lifecycle: start: lifecycle: 1 task did not end: start (1) at time.Sleep"},
+		{"an invalid plan", func(g *lifecycle.Group) { g.Drain.Budget = -1 }, 0, 0, "drain: Budget: -1ns is negative; 0 means 25s"},
+		{"an invalid limit", func(g *lifecycle.Group) { g.Limit = -1 }, 0, 0, "lifecycle: Group.Limit: -1 is negative; 0 means any number"},
+		{"a limit", func(g *lifecycle.Group) {
+			g.Limit = 2
+			for range 6 {
+				g.Go("a", func(context.Context) error { time.Sleep(s); return nil })
+			}
+		}, 0, 3 * s, ""},
+		{"a stop at the limit", func(g *lifecycle.Group) {
+			g.Limit = 1
+			g.Go("a", until)
+			g.Go("b", func(context.Context) error { panic("ran") })
+		}, s, s, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, ctx context.Context, flag *lifecycle.Flag) {
+				var g lifecycle.Group
+				tt.group(&g)
+				begin := time.Now()
+				if tt.raise > 0 {
+					time.AfterFunc(tt.raise, func() { flag.Raise(stopped) })
+				}
+				var wg sync.WaitGroup
+				for range 2 { // concurrent callers get the same
+					wg.Go(func() {
+						err := g.Run(ctx)
+						got := ""
+						if err != nil {
+							got = err.Error()
+						}
+						if (tt.want == "" && got != "") || !strings.HasPrefix(got, tt.want) || time.Since(begin) != tt.took {
+							t.Errorf("after %v:\n%s\nwant, after %v:\n%s", time.Since(begin), got, tt.took, tt.want)
+						}
+					})
+				}
+				wg.Wait()
+				if err := g.Go("late", until); err != lifecycle.ErrStopped {
+					t.Errorf("Go after Run: %v", err)
+				}
+				time.Sleep(time.Minute)
+			})
+		})
+	}
+}
+
+// The order of a stop, as Run's doc comment lists it.
+func TestGroupOrder(t *testing.T) {
+	bubble(t, func(t *testing.T, ctx context.Context, flag *lifecycle.Flag) {
+		var g lifecycle.Group
+		var got []string
+		ready := func() string {
+			w := httptest.NewRecorder()
+			g.Readyz(w, httptest.NewRequest("GET", "/readyz", nil))
+			if ok := strings.HasPrefix(w.Body.String(), "ready"); ok != (w.Code == http.StatusOK) {
+				t.Errorf("%d %s", w.Code, w.Body)
+			}
+			return strings.TrimSpace(w.Body.String())
+		}
+		var mu sync.Mutex
+		say := func(what string) {
+			mu.Lock()
+			defer mu.Unlock()
+			got = append(got, what+", "+ready())
+		}
+		say("before")
+		g.Start = func(context.Context) error { say("start"); return nil }
+		g.Go("task", func(ctx context.Context) error {
+			say("task")
+			<-drain.Stopping(ctx).Done()
+			say("told")
+			if ctx.Err() != nil {
+				t.Error("cancelled before its phase")
+			}
+			<-ctx.Done()
+			say("cancelled for " + context.Cause(ctx).Error())
+			return nil
+		})
+		phase := func(name string, step drain.Step) drain.Phase {
+			return drain.Phase{Name: name, Steps: []drain.Step{step}}
+		}
+		says := func(name string) drain.Phase {
+			return phase(name, drain.Step{Name: name, Stop: func(context.Context) error { time.Sleep(s); say(name); return nil }})
+		}
+		g.Drain.Phases = []drain.Phase{says("requests"), phase("tasks", g.Step()), says("db")}
+		time.AfterFunc(s, func() { flag.Raise(errors.New("deploy")) })
+		if err := g.Run(ctx); err != nil {
+			t.Error(err)
+		}
+		say("after")
+		want := []string{
+			"before, not started", "start, starting", "task, ready", "told, draining: deploy", "requests, draining: deploy",
+			"cancelled for deploy, draining: deploy", "db, draining: deploy", "after, stopped: deploy",
+		}
+		if strings.Join(got, "\n") != strings.Join(want, "\n") {
+			t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+	})
+}
+
+func TestGroupForce(t *testing.T) {
+	bubble(t, func(t *testing.T, ctx context.Context, flag *lifecycle.Flag) {
+		var g lifecycle.Group
+		g.Drain.Phases = []drain.Phase{{Name: "long", Steps: []drain.Step{{Name: "long", Stop: until}}}}
+		var why error
+		g.Go("a", func(ctx context.Context) error { <-ctx.Done(); why = context.Cause(ctx); return nil })
+		first := errors.New("first")
+		time.AfterFunc(s, func() { flag.Raise(first) })
+		time.AfterFunc(3*s, func() { flag.Raise(errors.New("second")) })
+		begin := time.Now()
+		err := g.Run(ctx)
+		if time.Since(begin) != 3*s || err == nil || why != first {
+			t.Errorf("after %v: %v; the task was cancelled for %v", time.Since(begin), err, why)
+		}
+	})
+}
+
+// Between the stop and its own phase a group takes what its drain still needs,
+// but nobody waits for the limit.
+func TestGroupGoWhileDraining(t *testing.T) {
+	bubble(t, func(t *testing.T, ctx context.Context, flag *lifecycle.Flag) {
+		g := lifecycle.Group{Limit: 2}
+		ran := false
+		g.Drain.Phases = []drain.Phase{{Name: "requests", Steps: []drain.Step{{Name: "requests", Stop: func(context.Context) error {
+			synctest.Wait() // the spawner has left
+			if err := g.Go("child", func(context.Context) error { ran = true; time.Sleep(s); return nil }); err != nil {
+				t.Error(err)
+			}
+			if err := g.Go("one too many", until); err != lifecycle.ErrStopped {
+				t.Errorf("Go at the limit: %v", err)
+			}
+			return nil
+		}}}}}
+		g.Go("a", until)
+		g.Go("spawner", func(ctx context.Context) error {
+			if err := g.Go("blocked", until); err != lifecycle.ErrStopped {
+				t.Errorf("a Go that waited for the limit: %v", err)
+			}
+			return nil
+		})
+		time.AfterFunc(s, func() { flag.Raise(nil) })
+		if err := g.Run(ctx); err != nil || !ran {
+			t.Errorf("%v, child ran: %v", err, ran)
+		}
+	})
+}
+
+func TestGroupNested(t *testing.T) {
+	bubble(t, func(t *testing.T, ctx context.Context, flag *lifecycle.Flag) {
+		var g lifecycle.Group
+		g.Go("request", func(ctx context.Context) error {
+			var in lifecycle.Group
+			in.Go("stream", func(ctx context.Context) error {
+				<-drain.Stopping(ctx).Done() // the outer group's stop
+				if ctx.Err() != nil {
+					t.Error("cancelled by the announcement")
+				}
+				return nil
+			})
+			return in.Run(ctx)
+		})
+		time.AfterFunc(s, func() { flag.Raise(nil) })
+		g.Drain.Phases = []drain.Phase{{Name: "wait", Steps: []drain.Step{{Name: "wait", Stop: func(context.Context) error { time.Sleep(s); return nil }}}}}
+		if err := g.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestLeakError(t *testing.T) {
+	bubble(t, func(t *testing.T, ctx context.Context, flag *lifecycle.Flag) {
+		g := lifecycle.Group{Drain: drain.Plan{Budget: s}}
+		free := make(chan struct{})
+		for range 3 {
+			g.Go("worker", func(context.Context) error { stuckHere(free); return nil })
+		}
+		g.Go("parent", func(ctx context.Context) error {
+			go stuckHere(free) // a bare go: found by its label
+			<-free
+			return nil
+		})
+		go func() { time.Sleep(s); flag.Raise(nil) }()
+		err := g.Run(ctx)
+		var leak *lifecycle.LeakError
+		if !errors.As(err, &leak) || leak.Live != 4 {
+			t.Fatalf("%v", err)
+		}
+		count := map[string]int{}
+		for _, l := range leak.Found {
+			if strings.Contains(l.Stack, "stuckHere") {
+				count[l.Task] += l.Count
+			}
+		}
+		if count["worker"] != 3 || count["parent"] != 1 {
+			t.Errorf("found %v in\n%v", count, leak)
+		}
+		close(free)
+	})
+}
+
+func stuckHere(free chan struct{}) { <-free }

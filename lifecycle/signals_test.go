@@ -1,0 +1,156 @@
+//go:build unix
+
+package lifecycle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/evenkeel-go/evenkeel/drain"
+	"github.com/evenkeel-go/evenkeel/internal/proctest"
+)
+
+// programs runs what a test started this binary for.
+func programs() {
+	// drains is a service: its drain takes as long as it may.
+	drains := func(deaf bool, start func(context.Context) error) func() {
+		return func() {
+			ctx, stop := WithSignals(context.Background())
+			defer stop()
+			g := Group{
+				Start:  start,
+				Logger: slog.New(slog.NewTextHandler(os.Stdout, nil)),
+				Drain: drain.Plan{Phases: []drain.Phase{{Name: "work", Timeout: 2 * time.Second, Steps: []drain.Step{{Name: "work", Stop: func(ctx context.Context) error {
+					fmt.Println("draining")
+					if deaf {
+						select {}
+					}
+					<-ctx.Done()
+					return context.Cause(ctx)
+				}}}}}},
+			}
+			g.Go("ready", func(ctx context.Context) error { fmt.Println("ready"); <-ctx.Done(); return nil })
+			os.Exit(ExitCode(g.Run(ctx)))
+		}
+	}
+	proctest.Main(map[string]func(){
+		"drains": drains(false, nil),
+		"orderly": func() {
+			ctx, stop := WithSignals(context.Background())
+			defer stop()
+			var g Group
+			g.Go("ready", func(ctx context.Context) error {
+				fmt.Println("ready")
+				<-drain.Stopping(ctx).Done()
+				time.Sleep(200 * time.Millisecond)
+				return nil
+			})
+			err := g.Run(ctx)
+			var s *SignalError
+			fmt.Println(errors.As(context.Cause(ctx), &s) && s.Signal == syscall.SIGTERM)
+			fmt.Println("ran")
+			time.Sleep(300 * time.Millisecond) // for a signal after Run
+			os.Exit(ExitCode(err))
+		},
+		"starts": drains(false, func(ctx context.Context) error {
+			fmt.Println("starting")
+			<-ctx.Done()
+			return context.Cause(ctx)
+		}),
+		"wedged": func() {
+			_, stop := WithSignals(context.Background())
+			defer stop()
+			fmt.Println("ready")
+			select {}
+		},
+		"usr1": func() {
+			WithSignals(context.Background(), syscall.SIGUSR1)
+			fmt.Println("ready")
+			select {}
+		},
+		"deaf": drains(true, nil),
+		"nohup": func() {
+			ctx, stop := WithSignals(context.Background())
+			defer stop()
+			fmt.Println("ready")
+			select {
+			case <-ctx.Done():
+				fmt.Println(context.Cause(ctx))
+			case <-time.After(300 * time.Millisecond):
+				fmt.Println("survived")
+			}
+		},
+		"twice": func() {
+			_, stop1 := WithSignals(context.Background())
+			ctx2, stop2 := WithSignals(context.Background())
+			stop1()
+			stop1()
+			fmt.Println("ready")
+			<-ctx2.Done()
+			fmt.Println("second saw it")
+			stop2()
+			syscall.Kill(os.Getpid(), syscall.SIGTERM) // as before: deadly
+			time.Sleep(10 * time.Second)
+		},
+		"reload": func() {
+			ctx, stop := WithSignals(context.Background(), syscall.SIGTERM)
+			defer stop()
+			hup := make(chan os.Signal, 1)
+			signal.Notify(hup, syscall.SIGHUP)
+			fmt.Println("ready")
+			<-hup
+			fmt.Println("reloaded", ctx.Err())
+			<-ctx.Done()
+		},
+	})
+}
+
+func TestSignals(t *testing.T) {
+	const ms = time.Millisecond
+	for _, tt := range []struct {
+		name, program string
+		prefix        []string
+		first         string // line before the first signal
+		sigs          []os.Signal
+		apart         time.Duration
+		status        int
+		want          string // in the output after first
+	}{
+		{"one drains", "orderly", nil, "ready", []os.Signal{syscall.SIGTERM}, 0, 0, "true\nran"},
+		{"a double is one", "drains", nil, "ready", []os.Signal{syscall.SIGINT, syscall.SIGINT}, 20 * ms, 1, "forced=false"},
+		{"the second forces", "drains", nil, "ready", []os.Signal{syscall.SIGTERM, syscall.SIGINT}, 400 * ms, 1, "drain forced"},
+		{"the third kills", "wedged", nil, "ready", []os.Signal{syscall.SIGTERM, syscall.SIGTERM, syscall.SIGTERM}, 400 * ms, 143, ""},
+		{"the third kills a deaf drain", "deaf", nil, "ready", []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM}, 150 * ms, 143, "drain forced"},
+		{"of a kind that does not kill by itself", "usr1", nil, "ready", []os.Signal{syscall.SIGUSR1, syscall.SIGUSR1, syscall.SIGUSR1}, 150 * ms, 137, ""},
+		{"in start-up", "starts", nil, "starting", []os.Signal{syscall.SIGTERM}, 0, 0, ""},
+		{"after Run", "orderly", nil, "ready", []os.Signal{syscall.SIGTERM, syscall.SIGTERM}, 300 * ms, 0, "ran"},
+		{"nohup", "nohup", []string{"sh", "-c", `trap "" HUP; exec "$0"`}, "ready", []os.Signal{syscall.SIGHUP}, 0, 0, "survived"},
+		{"in the background", "nohup", []string{"sh", "-c", `trap "" INT; exec "$0"`}, "ready", []os.Signal{syscall.SIGINT}, 0, 0, "survived"},
+		{"two hooks", "twice", nil, "ready", []os.Signal{syscall.SIGTERM}, 0, 143, "second saw it"},
+		{"reload", "reload", nil, "ready", []os.Signal{syscall.SIGHUP, syscall.SIGTERM}, 200 * ms, 0, "reloaded <nil>"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			p := proctest.Start(t, tt.program, tt.prefix...)
+			p.Expect(tt.first)
+			for i, s := range tt.sigs {
+				if i > 0 {
+					time.Sleep(tt.apart) // between signals to another process there is nothing else to wait for
+				}
+				p.Signal(s)
+			}
+			out, status := p.Ended()
+			if status != tt.status || !strings.Contains(out, tt.want) {
+				t.Errorf("exit status %d, want %d; output %q, want %q in it", status, tt.status, out, tt.want)
+			}
+		})
+	}
+}

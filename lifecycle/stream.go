@@ -1,0 +1,269 @@
+package lifecycle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"sync"
+	"sync/atomic"
+
+	"github.com/evenkeel-go/evenkeel/internal/labels"
+)
+
+// A Stream is a generator: a producer in a goroutine of its own, and a loop
+// that takes what it yields. Unlike with iter.Pull, anybody may close it at any
+// time. [Generate] makes one. Its methods may be called concurrently; where
+// several loops range over it, each element goes to one of them.
+type Stream[T any] struct {
+	ctx    context.Context // the producer's: ends with the owner's, or by Close
+	cancel context.CancelCauseFunc
+	owner  context.Context // what Generate was given
+	label  string
+
+	closed  atomic.Bool   // somebody wants no more
+	refused atomic.Bool   // a yield came after the end
+	done    chan struct{} // closed when the producer has returned
+	err     error         // what it came to, once done is closed
+
+	handover[T]
+}
+
+// Generate starts f in a goroutine and returns the stream of what it yields.
+// The context names the owner: its end ends the stream, and where it is that of
+// a [Group]'s task, the goroutine bears the task's label. A stream does not keep
+// a group from ending.
+//
+// buffer is how far the producer may run ahead of the loop: by twice as many
+// elements at most, which a close drops. 0 means that it waits for each to be
+// taken. yield returns false once nobody wants more, and then f should return;
+// it must not be called after f has returned.
+//
+// A panic of f is printed to standard error and becomes a [*PanicError].
+func Generate[T any](ctx context.Context, buffer int, f func(ctx context.Context, yield func(T) bool) error) *Stream[T] {
+	s := &Stream[T]{owner: ctx, done: make(chan struct{}), handover: newHandover[T](buffer)}
+	if ctx.Err() != nil {
+		s.ctx, s.cancel = ctx, func(error) {}
+		s.refused.Store(true)
+		s.finish(nil)
+		return s
+	}
+	labelled, label := labels.Own(ctx)
+	s.label = label
+	labelled, s.cancel = context.WithCancelCause(labelled)
+	s.ctx = inside{labelled, s}
+	go func() {
+		labels.Set(s.ctx)
+		labels.Call(s.ctx, nil, "stream", func(ctx context.Context) error { return f(ctx, s.yield) }, s.finish)
+	}()
+	return s
+}
+
+// All returns the loop over the stream's elements. It ends when the producer
+// has returned or the stream is closed. Leaving the loop early closes the
+// stream and waits for the producer, or until the context given to [Generate]
+// ends. After the loop Err tells how the stream ended.
+func (s *Stream[T]) All() iter.Seq[T] {
+	return func(body func(T) bool) {
+		defer func() {
+			s.stop()
+			select {
+			case <-s.done:
+			case <-s.owner.Done():
+			}
+		}()
+		s.each(s.done, func(v T) bool { return !s.closed.Load() && body(v) })
+	}
+}
+
+// Err returns the producer's error once it has returned, and nil before. What
+// the producer returns because the stream was closed is not an error; that the
+// owner's context ended it too early is.
+func (s *Stream[T]) Err() error {
+	select {
+	case <-s.done:
+		return s.err
+	default:
+		return nil
+	}
+}
+
+// Close stops the producer, waits for it, and returns its error as Err does.
+// Where ctx ends first it returns ctx's cause and a [*LeakError] with the
+// producer's stack. It may be called by anybody, at any time, many times: while
+// the producer runs or is blocked, from inside the loop, and from inside the
+// producer, where with the producer's context it does not wait.
+func (s *Stream[T]) Close(ctx context.Context) error {
+	s.stop()
+	select {
+	case <-s.done:
+		return s.err
+	default:
+	}
+	if ctx.Value(insideKey{}) == any(s) {
+		return nil
+	}
+	select {
+	case <-s.done:
+		return s.err
+	case <-ctx.Done():
+		return fmt.Errorf("lifecycle: stream: %w: %w", context.Cause(ctx), leaked(s.label, 1))
+	}
+}
+
+var errClosed = fmt.Errorf("lifecycle: the stream was closed: %w", context.Canceled)
+
+func (s *Stream[T]) stop() {
+	s.closed.Store(true)
+	s.cancel(errClosed)
+}
+
+func (s *Stream[T]) yield(v T) bool {
+	if s.ctx.Err() == nil && s.put(s.ctx.Done(), v) {
+		return true
+	}
+	s.refused.Store(true)
+	return false
+}
+
+// finish is called once, with what the producer returned.
+func (s *Stream[T]) finish(err error) {
+	switch {
+	case s.closed.Load() && errors.Is(err, context.Canceled):
+		err = nil
+	case err == nil && s.refused.Load() && !s.closed.Load():
+		err = context.Cause(s.owner)
+	}
+	s.err = err
+	close(s.done)
+	s.cancel(errClosed)
+}
+
+// inside is the producer's context. It tells Close that it is called from there.
+type inside struct {
+	context.Context
+	stream any
+}
+
+type insideKey struct{}
+
+func (c inside) Value(key any) any {
+	if key == (insideKey{}) {
+		return c.stream
+	}
+	return c.Context.Value(key)
+}
+
+// A handover passes elements from one producer to loops. With room for one
+// element it is a channel. With more, the producer fills one slice while a loop
+// empties another, and they swap: less than a channel's cost for each element.
+type handover[T any] struct {
+	c chan T // nil where the slices are used
+
+	size  int
+	data  chan struct{} // has room for one: fill is not empty any more
+	space chan struct{} // has room for one: fill was taken
+	mu    sync.Mutex
+	fill  []T
+}
+
+func newHandover[T any](size int) handover[T] {
+	if size <= 1 {
+		return handover[T]{c: make(chan T, max(size, 0))}
+	}
+	return handover[T]{size: size, data: make(chan struct{}, 1), space: make(chan struct{}, 1)}
+}
+
+// put hands over v, and reports false if it could not before end was closed.
+func (h *handover[T]) put(end <-chan struct{}, v T) bool {
+	if h.c != nil {
+		select {
+		case h.c <- v:
+			return true
+		case <-end:
+			return false
+		}
+	}
+	for {
+		h.mu.Lock()
+		n := len(h.fill)
+		if n < h.size {
+			h.fill = append(h.fill, v)
+		}
+		h.mu.Unlock()
+		if n == 0 {
+			wake(h.data)
+		}
+		if n < h.size {
+			return true
+		}
+		select {
+		case <-h.space:
+		case <-end:
+			return false
+		}
+	}
+}
+
+// each calls body with each element until it returns false, or done is closed
+// and nothing is left.
+func (h *handover[T]) each(done <-chan struct{}, body func(T) bool) {
+	var batch []T
+	for {
+		batch = h.take(done, batch)
+		for _, v := range batch {
+			if !body(v) {
+				return
+			}
+		}
+		if len(batch) == 0 {
+			return
+		}
+		clear(batch)
+	}
+}
+
+// take waits for elements and returns them, in place of an empty slice that is
+// not used any more. After the last ones it returns none.
+func (h *handover[T]) take(done <-chan struct{}, spare []T) []T {
+	if h.c != nil {
+		select {
+		case v := <-h.c:
+			return append(spare[:0], v)
+		case <-done:
+		}
+		select {
+		case v := <-h.c:
+			return append(spare[:0], v)
+		default:
+			return nil
+		}
+	}
+	for last := false; ; {
+		h.mu.Lock()
+		batch := h.fill
+		if len(batch) > 0 {
+			h.fill = spare[:0]
+		}
+		h.mu.Unlock()
+		if len(batch) > 0 {
+			wake(h.space)
+			return batch
+		}
+		if last {
+			return nil
+		}
+		select {
+		case <-h.data:
+		case <-done:
+			last = true
+		}
+	}
+}
+
+func wake(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
