@@ -207,9 +207,9 @@ func (w *work) results(ctx context.Context, owner string) []Result {
 		s, r := &w.steps[i], &results[i]
 		*r = Result{Phase: w.phase, Step: s.Name, Took: s.took}
 		r.Outcome, r.Err = s.outcome(context.Cause(ctx))
-		level := slog.LevelInfo
+		level, attrs := slog.LevelInfo, []any{"phase", w.phase, "step", s.Name, "outcome", r.Outcome}
 		if r.Err != nil {
-			level = slog.LevelWarn
+			level, attrs = slog.LevelWarn, append(attrs, "error", r.Err)
 		}
 		if r.Outcome == Abandoned {
 			r.Took = time.Since(w.start)
@@ -219,7 +219,7 @@ func (w *work) results(ctx context.Context, owner string) []Result {
 				}
 			}
 		}
-		w.log.Log(ctx, level, "step ended", "phase", w.phase, "step", s.Name, "outcome", r.Outcome, "took", r.Took, "error", r.Err)
+		w.log.Log(ctx, level, "step ended", append(attrs, "took", r.Took)...)
 	}
 	return results
 }

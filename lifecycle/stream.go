@@ -65,27 +65,34 @@ func Generate[T any](ctx context.Context, buffer int, f func(ctx context.Context
 // ends. After the loop Err tells how the stream ended.
 func (s *Stream[T]) All() iter.Seq[T] {
 	return func(body func(T) bool) {
+		ended := false // the stream did, not the loop
 		defer func() {
-			s.stop()
+			if !ended {
+				s.stop()
+			}
 			select {
 			case <-s.done:
 			case <-s.owner.Done():
 			}
 		}()
-		s.each(s.done, func(v T) bool { return !s.closed.Load() && body(v) })
+		ended = s.each(s.ctx.Done(), func(v T) bool { return !s.closed.Load() && body(v) })
 	}
 }
 
-// Err returns the producer's error once it has returned, and nil before. What
-// the producer returns because the stream was closed is not an error; that the
-// owner's context ended it too early is.
+// Err returns the producer's error once it has returned. What it returns
+// because the stream was closed is not an error; that the owner's context ended
+// the stream too early is one, also while the producer still runs. Else Err is
+// nil until it has returned.
 func (s *Stream[T]) Err() error {
 	select {
 	case <-s.done:
 		return s.err
 	default:
-		return nil
 	}
+	if s.owner.Err() != nil && !s.closed.Load() {
+		return context.Cause(s.owner)
+	}
+	return nil
 }
 
 // Close stops the producer, waits for it, and returns its error as Err does.
@@ -136,7 +143,7 @@ func (s *Stream[T]) finish(err error) {
 	}
 	s.err = err
 	close(s.done)
-	s.cancel(errClosed)
+	s.cancel(errClosed) // after done, so that a loop which sees the end finds the error
 }
 
 // inside is the producer's context. It tells Close that it is called from there.
@@ -205,19 +212,19 @@ func (h *handover[T]) put(end <-chan struct{}, v T) bool {
 	}
 }
 
-// each calls body with each element until it returns false, or done is closed
-// and nothing is left.
-func (h *handover[T]) each(done <-chan struct{}, body func(T) bool) {
+// each calls body with each element until it returns false, or end is closed
+// and nothing is left, which it reports.
+func (h *handover[T]) each(end <-chan struct{}, body func(T) bool) bool {
 	var batch []T
 	for {
-		batch = h.take(done, batch)
+		batch = h.take(end, batch)
 		for _, v := range batch {
 			if !body(v) {
-				return
+				return false
 			}
 		}
 		if len(batch) == 0 {
-			return
+			return true
 		}
 		clear(batch)
 	}
@@ -225,12 +232,12 @@ func (h *handover[T]) each(done <-chan struct{}, body func(T) bool) {
 
 // take waits for elements and returns them, in place of an empty slice that is
 // not used any more. After the last ones it returns none.
-func (h *handover[T]) take(done <-chan struct{}, spare []T) []T {
+func (h *handover[T]) take(end <-chan struct{}, spare []T) []T {
 	if h.c != nil {
 		select {
 		case v := <-h.c:
 			return append(spare[:0], v)
-		case <-done:
+		case <-end:
 		}
 		select {
 		case v := <-h.c:
@@ -255,7 +262,7 @@ func (h *handover[T]) take(done <-chan struct{}, spare []T) []T {
 		}
 		select {
 		case <-h.data:
-		case <-done:
+		case <-end:
 			last = true
 		}
 	}

@@ -111,7 +111,7 @@ func TestStreamEnds(t *testing.T) {
 						tt.produce = func(ctx context.Context, yield func(int) bool) error { return (<-self).Close(ctx) }
 						tt.consume = func(_ context.Context, _ context.CancelFunc, st *lifecycle.Stream[int]) {
 							self <- st
-							drainStream(nil, nil, st)
+							drainStream(t.Context(), nil, st)
 						}
 						defer func() { tt.produce = nil }()
 					}
@@ -221,4 +221,21 @@ func BenchmarkStream(b *testing.B) {
 	st := lifecycle.Generate(b.Context(), 64, count(b.N))
 	for range st.All() {
 	}
+}
+
+// The end of its owner ends a loop although the producer is stuck, and the loop
+// learns that it did not get everything.
+func TestStreamStuckOwnerEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), s)
+		defer cancel()
+		st := lifecycle.Generate(ctx, 0, func(context.Context, func(int) bool) error { time.Sleep(time.Minute); return nil })
+		begin := time.Now()
+		for range st.All() {
+		}
+		if err := st.Err(); time.Since(begin) != s || err != context.DeadlineExceeded {
+			t.Errorf("%v after %v", err, time.Since(begin))
+		}
+		time.Sleep(time.Hour)
+	})
 }

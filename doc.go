@@ -1,0 +1,36 @@
+// Package evenkeel is for the moments when services usually break: being told
+// to stop, draining, shutting down, crashing and being started again.
+//
+// It is a map; the code is in
+//
+//   - [github.com/evenkeel-go/evenkeel/lifecycle]: from the first signal to the
+//     exit status. The signal hook that only records, the group that owns the
+//     goroutines, the stream that can be closed at any time.
+//   - [github.com/evenkeel-go/evenkeel/drain]: the stop itself. The gate that
+//     admits work, the server that stops in the right order, the plan of phases
+//     under one budget.
+//   - [github.com/evenkeel-go/evenkeel/restart]: starting again. The policy that
+//     slows down what keeps failing.
+//
+// Each of them works alone. Only lifecycle.WithSignals touches the process;
+// nothing is global, nothing runs in init, nobody but main exits.
+//
+// # Log lines
+//
+// What has a Logger field writes these messages with these attributes, so that
+// the lines of many processes can be read together. Add the pid with
+// [log/slog.Logger.With].
+//
+//	stop                     cause, signal
+//	drain began              cause, deadline
+//	phase began              phase, until, forced
+//	drain forced             phase
+//	step ended               phase, step, outcome, took, error
+//	abandoned step returned  phase, step, took, error
+//	drain ended              took, failed, forced
+//	task failed              task, error
+//	task not started         task
+//	tasks left               live, error
+//	restart wait             error, ran, level, wait
+//	panic                    name, error, stack
+package evenkeel

@@ -1,0 +1,107 @@
+// Incident replays the outage of incident.md on real processes, twice: before,
+// with programs written as they were then, and after, with the same programs on
+// evenkeel. It ends with a table of what both worlds did to the user, and with
+// exit status 0 only where each shows what it must.
+//
+// schedule.go is the data. gateway.go and cli.go are the programs to copy from,
+// before.go those not to.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/evenkeel-go/evenkeel/lifecycle"
+)
+
+// Slower than minScale, times would overflow. Faster than maxScale, an answer
+// takes less time than a busy machine needs to start a process.
+const minScale, maxScale = 0.001, 120
+
+func main() {
+	if status, ok := play(); ok {
+		os.Exit(status)
+	}
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is the replay. Its exit status is 0 where both worlds show what they must,
+// 1 where one does not, 2 for arguments it cannot use.
+func run(args []string, stdout, stderr io.Writer) int {
+	flags := flag.NewFlagSet("incident", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	scale := flags.Float64("scale", 60, "how many times faster than the incident's 12 minutes, 120 at most")
+	verbose := flags.Bool("v", false, "show the log lines of all processes")
+	dir := flags.String("out", "", "keep the log lines in this `folder`, as before.jsonl and after.jsonl")
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return 0
+		}
+		return 2
+	}
+	refuse := func(format string, args ...any) int {
+		fmt.Fprintf(stderr, "incident: "+format+"\n", args...)
+		return 2
+	}
+	switch {
+	case flags.NArg() > 0:
+		return refuse("unexpected argument %q", flags.Arg(0))
+	case !(*scale >= minScale && *scale <= maxScale):
+		return refuse("-scale: %v is not above 0 and at most %v", *scale, maxScale)
+	case !supported:
+		return refuse("needs a system on which processes send each other signals")
+	}
+	if *dir != "" {
+		if err := writable(*dir); err != nil {
+			return refuse("-out: %v", err)
+		}
+	}
+
+	ctx, stop := lifecycle.WithSignals(context.Background())
+	defer stop()
+	r := role{Scale: *scale}
+	var tallies []tally
+	for _, name := range []string{"before", "after"} {
+		r.World = name
+		var echo io.Writer
+		if *verbose {
+			echo = stdout
+		}
+		w := &world{role: r, journal: newJournal(echo), out: stdout}
+		err := w.run(ctx)
+		if ctx.Err() != nil {
+			fmt.Fprintf(stderr, "incident: %v; all processes have ended\n", context.Cause(ctx))
+			return 1
+		}
+		if *dir != "" {
+			err = errors.Join(err, w.save(filepath.Join(*dir, name+".jsonl")))
+		}
+		if err != nil {
+			fmt.Fprintf(stderr, "incident: %v\n", err)
+			return 1
+		}
+		tallies = append(tallies, tallied(w.all()))
+		fmt.Fprintln(stdout)
+	}
+	if !compare(stdout, r, tallies[0], tallies[1]) {
+		return 1
+	}
+	return 0
+}
+
+// writable makes the folder where it is missing, and tries it.
+func writable(dir string) error {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, "incident-*")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}

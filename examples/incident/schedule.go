@@ -1,0 +1,81 @@
+package main
+
+import "time"
+
+// The data of the replay: the incident's table of 2026-05-20, and what its
+// programs did. Nothing else in this folder knows a time of the incident.
+
+// How the programs were, and how the gateway's budget is to exceed an answer.
+const (
+	streams       = 16                     // at work in a CLI
+	tasks         = 15                     // at work in a CLI
+	longestAnswer = 150 * time.Second      // how long one is streamed: longer than the user ever waited for a cut one
+	answersEnd    = 180 * time.Second      // the gateway's timeout for answers, after; a tenth of it is kept for force
+	drainBudget   = 200 * time.Second      // for all of its drain, after
+	retryDelay    = 1 * time.Second        // a CLI's first, after; before there was none
+	restartDelay  = 100 * time.Millisecond // the supervisor's on failure, in real time: systemd's default RestartSec
+)
+
+// An action is what happens to somebody at a time of the table.
+type action string
+
+const (
+	start     action = "starts a CLI"
+	ask       action = "asks"
+	askAgain  action = "asks again, if cut"
+	interrupt action = "SIGINT"
+	hangUp    action = "SIGHUP"
+	renew     action = "SIGTERM" // a restart job: stop, wait, start
+)
+
+// A state is what an event presupposes of its session, or of the gateway.
+type state string
+
+const (
+	none      state = ""
+	working   state = "16 streams and 15 tasks at work"
+	connected state = "connected"
+	streaming state = "streaming"
+	replied   state = "streaming or answered"
+	ready     state = "gateway ready"
+)
+
+const gateway = "gateway"
+
+// An event happens when its state is reached, and not before its time.
+type event struct {
+	at   string // 15:04:05
+	who  string // a session, named for the time it began, or the gateway
+	what action
+	when state
+	note string // the incident's own words
+}
+
+var schedule = []event{
+	{"22:50:36", "225036", start, ready, "User started a CLI session"},
+	{"22:51:59", "225036", interrupt, working, "CLI process crashed"},
+	{"22:52:11", "225211", start, ready, "User's first reconnect attempt"},
+	{"22:53:40", "225211", ask, connected, "API call began"},
+	{"22:55:01", gateway, renew, streaming, "Gateway received SIGTERM"},
+	{"22:55:13", "225211", askAgain, ready, "API stream interrupted; retry"},
+	{"22:55:38", "225211", hangUp, replied, "Retry interrupted again, SIGHUP received"},
+	{"22:56:42", "225642", start, ready, "User's second reconnect attempt"},
+	{"22:56:42", "225642", ask, connected, `typed "hi"`},
+	{"22:58:54", gateway, renew, streaming, "Interrupted during API call, SIGTERM received"},
+	{"23:01:46", gateway, renew, ready, "Gateway received SIGTERM again"},
+	{"23:02:44", "230244", start, ready, "User's third attempt"},
+	{"23:02:44", "230244", ask, connected, "recovered"},
+}
+
+// after returns when the event happens, from the first one on.
+func (e event) after() time.Duration {
+	return clock(e.at).Sub(clock(schedule[0].at))
+}
+
+func clock(s string) time.Time {
+	t, err := time.Parse(time.TimeOnly, s)
+	if err != nil {
+		panic(err) // a mistake in the table above
+	}
+	return t
+}

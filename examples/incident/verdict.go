@@ -1,0 +1,149 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// A tally is what a world's lines amount to.
+type tally struct {
+	failed     []string       // sessions whose answer did not arrive although nobody asked to stop
+	cut        int            // responses that began and did not end, although nobody asked to stop
+	cuts       map[string]int // of them answers, by session
+	restarts   int            // gateways started after the first
+	streams    int            // opened and not closed
+	tasks      int            // begun and not ended
+	unanswered time.Duration  // in which the user waited for an answer
+	longest    time.Duration  // wait of one session that got its answer
+	slowest    time.Duration  // restart job, from the order until the gateway was ready
+	bad        []string       // processes that were asked to stop and did not exit with 0
+}
+
+// tallied counts. It knows nothing but the lines and the exit statuses in them.
+func tallied(lines []line) tally {
+	t := tally{cuts: map[string]int{}, restarts: -1}
+	var (
+		left     = map[string]bool{}      // sessions whose CLI asked to stop, so far
+		over     = map[[3]string]bool{}   // responses that are counted, or ended well
+		typed    = map[string]time.Time{} // sessions that wait for an answer
+		failed   = map[string]bool{}
+		waiting  time.Time
+		restart  time.Time
+		sessions []string
+	)
+	for _, l := range lines {
+		response := [3]string{l.Session, l.Kind, l.Attempt}
+		switch l.Msg {
+		case "typed":
+			if _, again := typed[l.Session]; !again {
+				typed[l.Session] = l.Time
+				sessions = append(sessions, l.Session)
+			}
+			if waiting.IsZero() {
+				waiting = l.Time
+			}
+		case "answered":
+			t.longest = max(t.longest, l.Time.Sub(typed[l.Session]))
+			delete(typed, l.Session)
+			failed[l.Session] = false
+			over[response] = true
+			t.unanswered += l.Time.Sub(waiting)
+			waiting = time.Time{}
+		case "goodbye", "response ended":
+			over[response] = true
+		case "cut", "client gone": // the two ends of a response; either may be dead
+			if over[response] || left[l.Session] {
+				break
+			}
+			over[response] = true
+			t.cut++
+			if l.Kind == "answer" {
+				t.cuts[l.Session]++
+				failed[l.Session] = true
+			}
+		case "leaving":
+			left[l.Session] = true
+		case "stream opened":
+			t.streams++
+		case "stream closed":
+			t.streams--
+		case "task began":
+			t.tasks++
+		case "task ended":
+			t.tasks--
+		case "started gateway":
+			t.restarts++
+		case "restart job":
+			restart = l.Time
+		case "gateway ready":
+			if !restart.IsZero() {
+				t.slowest = max(t.slowest, l.Time.Sub(restart))
+				restart = time.Time{}
+			}
+		case "exited":
+			if l.Status != 0 {
+				who := strings.TrimSpace(l.Of + " " + l.Session)
+				t.bad = append(t.bad, fmt.Sprintf("%s: exit status %d %s", who, l.Status, l.Signal))
+			}
+		}
+	}
+	for _, s := range sessions {
+		if _, waits := typed[s]; failed[s] || waits && !left[s] {
+			t.failed = append(t.failed, s)
+		}
+	}
+	return t
+}
+
+func (t tally) mostCuts() (most int) {
+	for _, n := range t.cuts {
+		most = max(most, n)
+	}
+	return most
+}
+
+// compare prints both worlds side by side, and reports whether each shows what
+// it must.
+func compare(out io.Writer, r role, before, after tally) bool {
+	all := true
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	row := func(what, b, bMust, a, aMust string, ok bool) {
+		verdict := "ok"
+		if !ok {
+			verdict, all = "NO", false
+		}
+		fmt.Fprintf(w, "%-36s\t%s\t%s\t%s\t%s\t%s\t\n", what, b, bMust, a, aMust, verdict)
+	}
+	number := func(what string, b, a, least int) {
+		row(what, fmt.Sprint(b), fmt.Sprintf("%d or more", least), fmt.Sprint(a), "0", b >= least && a == 0)
+	}
+	// Times are the incident's own.
+	seconds := func(d time.Duration) string { return fmt.Sprintf("%.0f s", d.Seconds()*r.Scale) }
+	fmt.Fprintf(w, "%-36s\tbefore\tmust be\tafter\tmust be\t\t\n", "")
+	number("failed sessions", len(before.failed), len(after.failed), 2)
+	number("cut streams", before.cut, after.cut, 2)
+	number("most cuts of one session", before.mostCuts(), after.mostCuts(), 2)
+	row("gateway restarts", fmt.Sprint(before.restarts), "2 or more", fmt.Sprint(after.restarts), "as many", before.restarts >= 2 && after.restarts == before.restarts)
+	number("streams not closed", before.streams, after.streams, streams)
+	number("tasks that did not end", before.tasks, after.tasks, tasks)
+	row("processes that ended badly", fmt.Sprint(len(before.bad)), "", fmt.Sprint(len(after.bad)), "0", len(after.bad) == 0)
+	row("user without an answer", seconds(before.unanswered), "", seconds(after.unanswered), "", true)
+	bound := r.scaled(longestAnswer) + after.slowest // the longest answer plus one restart
+	row("longest wait for one answer", seconds(before.longest), "", seconds(after.longest), "up to "+seconds(bound), after.longest <= bound)
+	w.Flush()
+	for _, t := range []struct {
+		world string
+		tally
+	}{{"before", before}, {"after", after}} {
+		for _, s := range t.failed {
+			fmt.Fprintf(out, "%s: session %s failed, its answer cut %d times\n", t.world, s, t.cuts[s])
+		}
+		for _, b := range t.bad {
+			fmt.Fprintf(out, "%s: %s\n", t.world, b)
+		}
+	}
+	return all
+}

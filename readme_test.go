@@ -1,0 +1,77 @@
+package evenkeel_test
+
+import (
+	"context"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/evenkeel-go/evenkeel/drain"
+	"github.com/evenkeel-go/evenkeel/lifecycle"
+	"github.com/evenkeel-go/evenkeel/restart"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var db io.Closer
+
+func app() http.Handler              { return http.NotFoundHandler() }
+func work(ctx context.Context) error { <-ctx.Done(); return nil }
+
+// The main of a service.
+func Example() {
+	ctx, stop := lifecycle.WithSignals(context.Background()) // first signal drains, second forces, third kills
+	defer stop()
+
+	var g lifecycle.Group
+	var jobs drain.Gate
+	mux := http.NewServeMux()
+	mux.HandleFunc("/readyz", g.Readyz)
+	mux.Handle("/", app())
+	web := &drain.Server{HTTP: &http.Server{Addr: ":8080", Handler: mux}, Settle: 3 * time.Second}
+
+	g.Drain = drain.Plan{Budget: 25 * time.Second, Phases: []drain.Phase{
+		{Name: "requests", Timeout: 15 * time.Second, Steps: []drain.Step{web.Step()}},
+		{Name: "jobs", Reserve: 3 * time.Second, Steps: []drain.Step{{Name: "queue", Stop: jobs.Drain}}},
+		{Name: "tasks", Reserve: time.Second, Steps: []drain.Step{g.Step()}}, // cancels what g.Go started, and waits
+		{Name: "db", Reserve: time.Second, Steps: []drain.Step{drain.Close("db", db)}},
+	}}
+	g.Go("http", web.ListenAndServe)
+	g.Go("worker", restart.Policy{}.Wrap(work))
+	os.Exit(lifecycle.ExitCode(g.Run(ctx))) // Run is nil after an orderly stop
+}
+
+// The README's program is the example above, which is compiled.
+func TestReadme(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, program, _ := strings.Cut(string(readme), "```go\n")
+	program, _, _ = strings.Cut(program, "```")
+	source, err := os.ReadFile("readme_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := token.NewFileSet()
+	file, err := parser.ParseFile(files, "readme_test.go", source, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := file.Scope.Lookup("Example").Decl.(*ast.FuncDecl).Body
+	example := string(source[files.Position(body.Lbrace).Offset+2 : files.Position(body.Rbrace).Offset])
+	if want := strings.ReplaceAll("\n"+example, "\n\t", "\n")[1:]; program != want {
+		t.Errorf("README.md has\n%s\nthe example is\n%s", program, want)
+	}
+	if n := strings.Count(string(readme), "\n"); n >= 100 {
+		t.Errorf("README.md has %d lines", n)
+	}
+}

@@ -1,0 +1,61 @@
+package restart_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/evenkeel-go/evenkeel/restart"
+)
+
+func ExamplePolicy_Wrap() {
+	runs := 0
+	work := restart.Policy{Min: time.Millisecond}.Wrap(func(context.Context) error {
+		if runs++; runs < 3 {
+			return errors.New("connection lost")
+		}
+		return nil
+	})
+	err := work(context.Background())
+	fmt.Println(runs, "runs,", err)
+	// Output:
+	// 3 runs, <nil>
+}
+
+// The delays of the zero Policy, without the quarter that jitter adds at most.
+func ExamplePolicy_Delay() {
+	for level := range 11 {
+		fmt.Print(restart.Policy{}.Delay(level), " ")
+	}
+	// Output:
+	// 0s 1s 2s 4s 8s 16s 32s 1m4s 2m8s 4m0s 4m0s
+}
+
+func ExamplePolicy_Validate() {
+	fmt.Println(restart.Policy{Max: 10 * time.Minute}.Validate())
+	// Output:
+	// restart: Stable: 10m0s must exceed Max, 10m0s, or what fails between the two is never slowed
+}
+
+func ExamplePermanent() {
+	work := restart.Policy{}.Wrap(func(context.Context) error {
+		return restart.Permanent(errors.New("no such bucket"))
+	})
+	fmt.Println(work(context.Background()))
+	// Output:
+	// no such bucket
+}
+
+func ExampleRetryAfter() {
+	runs, begin := 0, time.Now()
+	work := restart.Policy{Min: time.Millisecond}.Wrap(func(context.Context) error {
+		if runs++; runs == 1 {
+			return restart.RetryAfter(errors.New("too many requests"), 20*time.Millisecond)
+		}
+		return nil
+	})
+	fmt.Println(work(context.Background()), time.Since(begin) >= 20*time.Millisecond)
+	// Output:
+	// <nil> true
+}
