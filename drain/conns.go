@@ -1,104 +1,88 @@
 package drain
 
 import (
-	"context"
 	"crypto/tls"
-	"maps"
 	"net"
 	"net/http"
-	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // A tracker knows the connections that an http.Server forgets: those that sent
 // nothing yet, which hold up its Shutdown for 5 s, and the hijacked ones, for
 // which it does not wait.
 type tracker struct {
-	gate *Gate
-
-	mu       sync.Mutex
-	fresh    map[net.Conn]struct{} // connected, no byte of a request yet
-	hijacked map[*conn]net.Conn
-	closing  bool // fresh connections are closed as they come
+	mu      sync.Mutex
+	open    map[net.Conn]http.ConnState // their latest state; not those that are closed
+	closing bool                        // new connections are closed as they come
 }
 
 func (t *tracker) changed(c net.Conn, state http.ConnState) {
-	if t.note(c, state) {
+	if !t.note(c, state) {
 		c.Close()
 	}
 }
 
-// note reports whether the connection comes too late.
+// note reports whether the connection may stay.
 func (t *tracker) note(c net.Conn, state http.ConnState) bool {
+	own := tracked(c)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	switch state {
-	case http.StateNew:
-		if t.closing {
-			return true
-		}
-		if t.fresh == nil {
-			t.fresh = make(map[net.Conn]struct{})
-		}
-		t.fresh[c] = struct{}{}
-	case http.StateHijacked:
-		delete(t.fresh, c)
-		plain := c
-		if tc, ok := c.(*tls.Conn); ok {
-			plain = tc.NetConn()
-		}
-		if p, ok := plain.(interface{ tracked() *conn }); ok {
-			t.hold(p.tracked(), c)
-		}
-	default:
-		delete(t.fresh, c)
+	switch {
+	case state == http.StateNew && t.closing:
+		return false
+	case state == http.StateClosed, state == http.StateHijacked && own == nil: // its Close is not seen
+		delete(t.open, c)
+		return true
+	case state == http.StateHijacked:
+		own.hijackedLocked(c)
 	}
-	return false
+	if t.open == nil {
+		t.open = make(map[net.Conn]http.ConnState)
+	}
+	t.open[c] = state
+	return true
 }
 
-// hold counts a hijacked connection until its Close. The handler that hijacks
-// is within the gate, so it may be passed although it is shut.
-func (t *tracker) hold(c *conn, outer net.Conn) {
-	t.gate.word.Add(2)
-	c.entry = &entry{Context: context.Background(), gate: t.gate, name: "hijacked " + outer.RemoteAddr().String()}
-	t.gate.add(c.entry)
-	if t.hijacked == nil {
-		t.hijacked = make(map[*conn]net.Conn)
-	}
-	t.hijacked[c] = outer
-}
-
-func (t *tracker) closed(c *conn) {
+// close begins to close new connections as they come, and returns the open ones
+// that it should close now. That is done without the lock, which Close takes.
+func (t *tracker) close(should func(http.ConnState) bool) (cs []net.Conn) {
 	t.mu.Lock()
-	_, held := t.hijacked[c]
-	delete(t.hijacked, c)
-	t.mu.Unlock()
-	if held {
-		t.gate.remove(c.entry)
-		t.gate.Leave()
-	}
-}
-
-// closeNew closes the connections that sent nothing, now and from now on.
-func (t *tracker) closeNew() {
-	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.closing = true
-	cs := slices.Collect(maps.Keys(t.fresh))
-	t.mu.Unlock()
-	closeEach(cs)
+	for c, state := range t.open {
+		if should(state) {
+			cs = append(cs, c)
+		}
+	}
+	return cs
 }
 
-func (t *tracker) closeHijacked() {
-	t.mu.Lock()
-	cs := slices.Collect(maps.Values(t.hijacked))
-	t.mu.Unlock()
-	closeEach(cs)
-}
-
-// closeEach must not hold the tracker's lock: a connection's Close takes it.
-func closeEach(cs []net.Conn) {
-	for _, c := range cs {
+// closeNew closes the connections that sent nothing.
+func (t *tracker) closeNew() {
+	for _, c := range t.close(func(s http.ConnState) bool { return s == http.StateNew }) {
 		c.Close()
+	}
+}
+
+// closeAll closes the plain connections, as the goodbye of a TLS one may block
+// for 5 s.
+func (t *tracker) closeAll() {
+	for _, c := range t.close(func(http.ConnState) bool { return true }) {
+		plain(c).Close()
+	}
+}
+
+// A visit is a request's stay within the gate. A connection that it hijacks
+// prolongs it.
+type visit struct {
+	leave   func()
+	holders atomic.Int32
+}
+
+func (v *visit) end() {
+	if v.holders.Add(-1) == 0 {
+		v.leave()
 	}
 }
 
@@ -115,8 +99,10 @@ func (l *listener) Accept() (net.Conn, error) {
 		return nil, err
 	case *net.TCPConn:
 		return &tcpConn{c, conn{tracker: l.tracker}}, err
-	case *tls.Conn: // http.Server looks for this very type
-		return c, err
+	case *net.UnixConn:
+		return &unixConn{c, conn{tracker: l.tracker}}, err
+	case interface{ ConnectionState() tls.ConnectionState }: // http.Server must see what this is
+		return c.(net.Conn), err
 	default:
 		return &otherConn{c, conn{tracker: l.tracker}}, err
 	}
@@ -125,10 +111,51 @@ func (l *listener) Accept() (net.Conn, error) {
 // conn is what our connections add to those of the listener.
 type conn struct {
 	tracker *tracker
-	entry   *entry // made when the connection is hijacked
+	visit   *visit // of the HTTP/1 request under way; nil where it is exempt
+
+	// Guarded by tracker.mu, for a hijacked connection until its Close:
+	outer net.Conn // as http.Server knows it
+	held  *visit
 }
 
+type connKey struct{}
+
 func (c *conn) tracked() *conn { return c }
+
+func plain(c net.Conn) net.Conn {
+	if tc, ok := c.(*tls.Conn); ok {
+		return tc.NetConn()
+	}
+	return c
+}
+
+// tracked returns what is ours of a connection, or nil.
+func tracked(c net.Conn) *conn {
+	if own, ok := plain(c).(interface{ tracked() *conn }); ok {
+		return own.tracked()
+	}
+	return nil
+}
+
+// hijackedLocked is called within the visit, so its count is not zero yet.
+func (c *conn) hijackedLocked(outer net.Conn) {
+	c.outer, c.held = outer, c.visit
+	if c.held != nil {
+		c.held.holders.Add(1)
+	}
+}
+
+// closed is called before the connection is, more than once maybe.
+func (c *conn) closed() {
+	c.tracker.mu.Lock()
+	delete(c.tracker.open, c.outer)
+	v := c.held
+	c.held = nil
+	c.tracker.mu.Unlock()
+	if v != nil {
+		v.end()
+	}
+}
 
 // A tcpConn keeps all that a TCP connection can do, such as sendfile.
 type tcpConn struct {
@@ -137,8 +164,19 @@ type tcpConn struct {
 }
 
 func (c *tcpConn) Close() error {
-	c.tracker.closed(&c.conn)
+	c.closed()
 	return c.TCPConn.Close()
+}
+
+// A unixConn can still be closed one way, so that a refusal gets through.
+type unixConn struct {
+	*net.UnixConn
+	conn
+}
+
+func (c *unixConn) Close() error {
+	c.closed()
+	return c.UnixConn.Close()
 }
 
 type otherConn struct {
@@ -147,6 +185,6 @@ type otherConn struct {
 }
 
 func (c *otherConn) Close() error {
-	c.tracker.closed(&c.conn)
+	c.closed()
 	return c.Conn.Close()
 }

@@ -3,6 +3,7 @@ package drain
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -21,13 +22,14 @@ import (
 //	waits for every request it admitted and every hijacked connection
 //	shuts the http.Server down
 //
-// and, where its time is over, closes all connections, the silent and the
-// hijacked ones too. A request that was admitted is not cut before that.
+// and, where its time is over, ends the contexts of the requests within and
+// closes all connections, the silent and the hijacked ones too. A request that
+// was admitted is not cut before that.
 //
 // Only HTTP must be set. A Server serves once and must not be copied.
 type Server struct {
-	// HTTP is the server to run. Serve wraps its Handler and ConnState. With
-	// certificates in its TLSConfig it serves TLS and HTTP/2.
+	// HTTP is the server to run. Serve wraps its Handler, ConnState and
+	// ConnContext. With certificates in its TLSConfig it serves TLS and HTTP/2.
 	HTTP *http.Server
 
 	// Settle is how long no request must have come before the server refuses:
@@ -44,12 +46,14 @@ type Server struct {
 	// instant. It counts in whole seconds; 0 means 1 s.
 	RetryAfter time.Duration
 
-	// Exempt says which requests are neither counted nor refused nor waited
-	// for. Nil means the paths of probes: /healthz, /livez, /readyz, /metrics.
+	// Exempt says which requests are neither counted nor refused. A connection
+	// that one hijacks is not waited for; its answer should be a short one, as
+	// the end of http.Server.Shutdown waits for that. Nil means the paths of
+	// probes: /healthz, /livez, /readyz, /metrics.
 	Exempt func(*http.Request) bool
 
-	// Name names a request in errors and in Gate.Cut. Nil means its method
-	// and path.
+	// Name names a request, and the connection that it hijacks, in errors and
+	// in Gate.Cut. Nil means its method and path.
 	Name func(*http.Request) string
 
 	// Gate admits the requests. Set it to share it with other work or to read
@@ -59,9 +63,12 @@ type Server struct {
 	setup   sync.Once
 	next    http.Handler
 	own     Gate
-	latest  atomic.Int64 // when the latest request came, by UnixNano; 0: none yet
-	serving atomic.Bool  // Serve was called
-	stopped atomic.Bool  // the step has begun to close
+	born    time.Time                       // when Serve was called
+	latest  atomic.Int64                    // how long after that the latest request came
+	serving atomic.Bool                     // Serve was called
+	stopped atomic.Bool                     // the step has begun to close
+	stopCtx atomic.Pointer[context.Context] // the latest Stop's
+	lost    atomic.Pointer[error]           // names who was within when Kill came
 	tracker tracker
 }
 
@@ -86,7 +93,7 @@ func (s *Server) ListenAndServe(ctx context.Context) error {
 		return err
 	}
 	cut := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() { defer close(cut); s.closeAll() })
+	stop := context.AfterFunc(ctx, func() { defer close(cut); s.close() })
 	err = s.Serve(l)
 	if !stop() {
 		<-cut
@@ -100,7 +107,8 @@ func (s *Server) ListenAndServe(ctx context.Context) error {
 // Serve serves the connections that l accepts, and closes l. It returns nil
 // once the Step has stopped it, and else an error. To count hijacked
 // connections it must see the plain ones: for TLS set HTTP.TLSConfig rather
-// than passing a listener of crypto/tls.
+// than passing a listener of crypto/tls. Hooks and hijackers get a wrapper that
+// can do what a *net.TCPConn or *net.UnixConn can.
 func (s *Server) Serve(l net.Listener) error {
 	if s.HTTP == nil {
 		l.Close()
@@ -121,39 +129,70 @@ func (s *Server) Serve(l net.Listener) error {
 	return err
 }
 
-// Step returns the server's step of a plan. It is named "http".
-func (s *Server) Step() Step {
-	return Step{Name: "http", Stop: s.stop, Kill: func() {
-		g := s.gate()
-		g.shut(context.Background())
-		g.giveUp(errKilled)
-		s.stopped.Store(true)
-		s.closeAll()
-	}}
-}
-
-var errKilled = errors.New("drain: the server's connections were closed")
+// Step returns the server's step of a plan. It is named "http"; give the
+// second server of a phase another name.
+func (s *Server) Step() Step { return Step{Name: "http", Stop: s.stop, Kill: s.kill} }
 
 func (s *Server) stop(ctx context.Context) error {
 	if s.HTTP == nil {
 		return errNoHTTP
 	}
+	s.stopCtx.Store(&ctx)
+	err := s.drain(ctx)
+	if err != nil {
+		s.kill() // here, as a plan need not kill a step that has returned
+	}
+	return err
+}
+
+func (s *Server) drain(ctx context.Context) error {
 	g := s.gate()
-	if s.serving.Load() {
+	if s.serving.Load() && !s.stopped.Load() {
 		s.settle(ctx)
 	}
 	g.shut(ctx)
 	s.HTTP.SetKeepAlivesEnabled(false) // answers now say Connection: close
 	s.announce(ctx, g)
-	if err := g.wait(ctx); err != nil {
+	err := g.wait(ctx)
+	if lost := s.lost.Load(); lost != nil {
+		return *lost
+	}
+	if err != nil {
 		return err
 	}
 	s.stopped.Store(true)
 	s.tracker.closeNew()
-	if err := s.HTTP.Shutdown(ctx); err != nil {
-		return context.Cause(ctx)
+	err = s.HTTP.Shutdown(ctx)
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("drain: answers not sent yet: %w", context.Cause(ctx))
 	}
-	return nil
+	return err
+}
+
+var errKilled = fmt.Errorf("drain: the server was killed: %w", context.Canceled)
+
+// kill names who is within before it closes their connections, upon which they
+// leave. It does not wait for a Stop under way, which net/http may hold up.
+func (s *Server) kill() {
+	g, why := s.gate(), errKilled
+	if ctx := s.stopCtx.Load(); ctx != nil && (*ctx).Err() != nil {
+		why = context.Cause(*ctx)
+	}
+	g.shut(context.Background())
+	if err := g.giveUp(why); err != nil {
+		s.lost.CompareAndSwap(nil, &err)
+	}
+	s.stopped.Store(true)
+	s.close()
+}
+
+// close closes the listeners and all connections: first those that net/http
+// does not know, and TLS ones without a goodbye that could block.
+func (s *Server) close() {
+	s.tracker.closeAll()
+	if s.HTTP != nil {
+		s.HTTP.Close()
+	}
 }
 
 // settle waits until no request came for Settle, or the window or ctx ends.
@@ -171,7 +210,7 @@ func (s *Server) settle(ctx context.Context) {
 	}
 	end := begin.Add(window)
 	for {
-		quiet := time.Unix(0, s.latest.Load())
+		quiet := s.born.Add(time.Duration(s.latest.Load()))
 		if quiet.Before(begin) {
 			quiet = begin
 		}
@@ -226,52 +265,64 @@ func (s *Server) gate() *Gate {
 	return &s.own
 }
 
-func (s *Server) closeAll() {
-	if s.HTTP != nil {
-		s.HTTP.Close()
-	}
-	s.tracker.closeHijacked()
-}
-
 // wrap puts the gate before the handler.
 func (s *Server) wrap() {
+	s.born = time.Now()
 	if s.next = s.HTTP.Handler; s.next == nil {
 		s.next = http.DefaultServeMux
 	}
 	s.HTTP.Handler = http.HandlerFunc(s.serve)
-	s.tracker.gate = s.gate()
-	before := s.HTTP.ConnState
+	onState, onConn := s.HTTP.ConnState, s.HTTP.ConnContext
 	s.HTTP.ConnState = func(c net.Conn, state http.ConnState) {
 		s.tracker.changed(c, state)
-		if before != nil {
-			before(c, state)
+		if onState != nil {
+			onState(c, state)
 		}
+	}
+	s.HTTP.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		ctx = context.WithValue(ctx, connKey{}, tracked(c))
+		if onConn != nil {
+			ctx = onConn(ctx, c)
+		}
+		return ctx
 	}
 }
 
 var probes = []string{"/healthz", "/livez", "/readyz", "/metrics"}
 
+func (s *Server) exempt(r *http.Request) bool {
+	if s.Exempt != nil {
+		return s.Exempt(r)
+	}
+	return slices.Contains(probes, r.URL.Path)
+}
+
+func (s *Server) name(r *http.Request) string {
+	if s.Name != nil {
+		return s.Name(r)
+	}
+	return r.Method + " " + r.URL.Path
+}
+
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
-	if s.Exempt != nil && s.Exempt(r) || s.Exempt == nil && slices.Contains(probes, r.URL.Path) {
+	if s.exempt(r) {
 		s.next.ServeHTTP(w, r)
 		return
 	}
-	s.latest.Store(time.Now().UnixNano())
-	g := s.gate()
-	if !g.Enter() {
+	s.latest.Store(int64(time.Since(s.born)))
+	ctx, leave, ok := s.gate().Join(r.Context(), s.name(r))
+	if !ok {
 		s.refuse(w)
 		return
 	}
-	defer g.Leave()
-	e := &entry{Context: r.Context(), gate: g}
-	if s.Name != nil {
-		e.name = s.Name(r)
-	} else {
-		e.name = r.Method + " " + r.URL.Path
+	v := &visit{leave: leave}
+	v.holders.Store(1)
+	defer v.end()
+	if c, _ := ctx.Value(connKey{}).(*conn); c != nil && r.ProtoMajor == 1 {
+		c.visit = v
+		defer func() { c.visit = nil }()
 	}
-	g.add(e)
-	defer g.remove(e)
-	s.next.ServeHTTP(w, r.WithContext(e))
+	s.next.ServeHTTP(w, r.WithContext(ctx))
 }
 
 func (s *Server) refuse(w http.ResponseWriter) {

@@ -1,0 +1,258 @@
+package drain_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/evenkeel-go/evenkeel/drain"
+)
+
+const (
+	ms   = time.Millisecond
+	long = 1 << 18 // the length of a body that is not sent in one go
+)
+
+// A site is a server on a loopback listener, with a path for each way to behave.
+type site struct {
+	*drain.Server
+	t      *testing.T
+	addr   string
+	secure bool
+	client *http.Client
+	served chan error
+	conns  chan net.Conn // new ones, as the user's own ConnState hook sees them
+	in     chan string   // paths whose handlers have begun
+	free   chan struct{} // ends /hold
+	taken  chan net.Conn // by /hijack
+	full   atomic.Int64  // answers that /load gave in full
+}
+
+func serve(t *testing.T, web *drain.Server, wrap func(net.Listener) net.Listener) *site {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if web.HTTP == nil {
+		web.HTTP = &http.Server{}
+	}
+	transport := &http.Transport{MaxIdleConnsPerHost: 100, ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+	s := &site{Server: web, t: t, addr: l.Addr().String(), secure: web.HTTP.TLSConfig != nil, client: &http.Client{Transport: transport}, served: make(chan error, 1),
+		conns: make(chan net.Conn, 1000), in: make(chan string, 100), free: make(chan struct{}), taken: make(chan net.Conn, 1)}
+	serving := make(chan struct{})
+	web.HTTP.BaseContext = func(net.Listener) context.Context { close(serving); return context.Background() }
+	web.HTTP.Handler = s.handler()
+	web.HTTP.ErrorLog = log.New(io.Discard, "", 0)
+	hook := web.HTTP.ConnState
+	web.HTTP.ConnState = func(c net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			s.conns <- c
+		}
+		if hook != nil {
+			hook(c, state)
+		}
+	}
+	if wrap != nil {
+		l = wrap(l)
+	}
+	go func() { s.served <- web.Serve(l) }()
+	<-serving
+	t.Cleanup(func() {
+		web.Step().Kill()
+		transport.CloseIdleConnections()
+	})
+	return s
+}
+
+func (s *site) handler() http.Handler {
+	var mux http.ServeMux
+	on := func(path string, f http.HandlerFunc) {
+		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) { s.in <- path; f(w, r) })
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "ok") })
+	mux.HandleFunc("/load", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", strconv.Itoa(long))
+		if _, err := w.Write(make([]byte, long)); err == nil {
+			s.full.Add(1)
+		}
+	})
+	on("/hold", func(w http.ResponseWriter, r *http.Request) { <-s.free; w.Write(make([]byte, long)) })
+	on("/deaf", func(w http.ResponseWriter, r *http.Request) { <-s.t.Context().Done() })
+	on("/body", func(w http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) })
+	on("/panic", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+	on("/flood", func(w http.ResponseWriter, r *http.Request) {
+		for err := error(nil); err == nil; {
+			_, err = w.Write(make([]byte, long))
+		}
+	})
+	on("/patient", func(w http.ResponseWriter, r *http.Request) {
+		<-r.Context().Done() // net/http alone never ends it where a body was not read
+		s.in <- context.Cause(r.Context()).Error()
+	})
+	on("/hijack", func(w http.ResponseWriter, r *http.Request) {
+		c, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			s.t.Error(err)
+		}
+		s.taken <- c
+	})
+	on("/sse", func(w http.ResponseWriter, r *http.Request) {
+		rc := http.NewResponseController(w)
+		if err := errors.Join(rc.SetWriteDeadline(time.Now().Add(time.Minute)), rc.Flush()); err != nil {
+			s.t.Error(err)
+		}
+		<-drain.Stopping(r.Context()).Done()
+		if r.Context().Err() != nil {
+			s.t.Error("a stream was cancelled before it was told")
+		}
+		io.WriteString(w, "event: goodbye\n\n")
+	})
+	return &mux
+}
+
+// certified returns a configuration with a certificate that signed itself.
+func certified() *tls.Config {
+	s := httptest.NewTLSServer(nil)
+	defer s.Close()
+	return &tls.Config{Certificates: s.TLS.Certificates}
+}
+
+// get reads an answer to its end. Without one, code is 0.
+func (s *site) get(path string) (r *http.Response, code int, body string, err error) {
+	scheme := "http://"
+	if s.secure {
+		scheme = "https://"
+	}
+	if r, err = s.client.Get(scheme + s.addr + path); err != nil {
+		return nil, 0, "", err
+	}
+	defer r.Body.Close()
+	b, err := io.ReadAll(r.Body)
+	return r, r.StatusCode, string(b), err
+}
+
+// ask is get where all but a whole answer is an error.
+func (s *site) ask(path string) (body string, err error) {
+	_, code, body, err := s.get(path)
+	if err == nil && code != http.StatusOK {
+		err = errors.New(body)
+	}
+	return body, err
+}
+
+// begin sends a request and waits until the handler has it.
+func (s *site) begin(path string) <-chan error {
+	done := make(chan error, 1)
+	go func() {
+		_, err := s.ask(path)
+		done <- err
+	}()
+	if got := <-s.in; got != path {
+		s.t.Fatalf("%s began, not %s", got, path)
+	}
+	return done
+}
+
+// dial sends what a client of HTTP/1 would, or would not.
+func (s *site) dial(send string) net.Conn {
+	c, err := net.Dial("tcp", s.addr)
+	if s.secure {
+		c, err = tls.Client(c, &tls.Config{InsecureSkipVerify: true}), nil
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { c.Close() })
+	io.WriteString(c, send)
+	<-s.conns
+	return c
+}
+
+// closed reports whether the server has closed its side.
+func closed(c net.Conn) bool {
+	c.SetReadDeadline(time.Now().Add(time.Second))
+	_, err := io.Copy(io.Discard, c)
+	var timeout net.Error
+	return !errors.As(err, &timeout) || !timeout.Timeout()
+}
+
+// refused asks until the server refuses.
+func (s *site) refused() *http.Response {
+	for {
+		r, code, _, err := s.get("/")
+		if err != nil {
+			s.t.Fatalf("rather than 503: %v", err)
+		}
+		if code == http.StatusServiceUnavailable {
+			return r
+		}
+	}
+}
+
+// A stopped is what a plan of the site's step alone came to.
+type stopped struct {
+	drain.Report
+	err error
+}
+
+func (s *site) stop(ctx context.Context, budget time.Duration) <-chan stopped {
+	done, begun := make(chan stopped, 1), make(chan struct{})
+	go func() {
+		p := drain.Plan{Budget: budget, Phases: []drain.Phase{phase("p", 0, 0, s.Step(),
+			drain.Step{Name: "begun", Stop: func(context.Context) error { close(begun); return nil }})}}
+		r, err := p.Run(ctx)
+		done <- stopped{r, err}
+	}()
+	<-begun
+	return done
+}
+
+// waits checks that a stop is not over, nor Serve.
+func (s *site) waits(done <-chan stopped) {
+	select {
+	case got := <-done:
+		s.t.Errorf("did not wait: %v", got)
+	case err := <-s.served:
+		s.t.Errorf("Serve returned early: %v", err)
+	case <-time.After(50 * ms):
+	}
+}
+
+// A stallListener's connections are of no type that net/http knows. Writes to
+// them block while stall is set, until they are closed.
+type stallListener struct {
+	net.Listener
+	stall *atomic.Bool
+}
+
+func (l stallListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return stallConn{c, l.stall}, nil
+}
+
+type stallConn struct {
+	net.Conn
+	stall *atomic.Bool
+}
+
+func (c stallConn) Write(b []byte) (int, error) {
+	for c.stall.Load() {
+		if err := c.Conn.SetReadDeadline(time.Time{}); err != nil {
+			return 0, err // closed
+		}
+		time.Sleep(ms)
+	}
+	return c.Conn.Write(b)
+}
