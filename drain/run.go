@@ -41,10 +41,10 @@ func (r *run) phase(i int) []Result {
 	defer cancel(nil)
 	ctx, release := context.WithDeadlineCause(ctx, end.Add(-last), &phaseEnd{p.Name, killOnly && r.forced})
 	defer release()
-	ctx, owner := labels.Own(ctx)
+	owner := labels.Path(ctx)
 	r.log.InfoContext(ctx, "phase began", "phase", p.Name, "until", end, "forced", r.forced)
 
-	w := newWork(r, p, start)
+	w := newWork(r, p, start, owner)
 	if killOnly {
 		w.kill(ctx)
 	} else {
@@ -73,7 +73,7 @@ func (r *run) phase(i int) []Result {
 		}
 	}
 	w.close(ctx)
-	return w.results(ctx, owner)
+	return w.results(ctx)
 }
 
 // A phaseEnd is the cause with which a Stop's context ends.
@@ -101,6 +101,7 @@ func (e *phaseEnd) Is(target error) bool {
 type work struct {
 	*run
 	phase   string
+	owner   string // the label of the steps' goroutines
 	start   time.Time
 	steps   []step
 	running int // calls that have not returned
@@ -131,8 +132,8 @@ type ending struct {
 	err  error
 }
 
-func newWork(r *run, p Phase, start time.Time) *work {
-	w := &work{run: r, phase: p.Name, start: start, steps: make([]step, len(p.Steps)), ended: make(chan ending, 2*len(p.Steps))}
+func newWork(r *run, p Phase, start time.Time, owner string) *work {
+	w := &work{run: r, phase: p.Name, owner: owner, start: start, steps: make([]step, len(p.Steps)), ended: make(chan ending, 2*len(p.Steps))}
 	for i := range p.Steps {
 		w.steps[i].Step = &p.Steps[i]
 	}
@@ -160,7 +161,7 @@ func (w *work) kill(ctx context.Context) {
 func (w *work) begin(ctx context.Context, s *step, c *call, f func(context.Context) error) {
 	c.began, c.running = true, true
 	w.running++
-	ctx = labels.Named(ctx, s.Name)
+	ctx = labels.With(ctx, w.owner, s.Name)
 	go func() {
 		labels.Set(ctx)
 		labels.Call(ctx, w.panics, "step "+s.Name, f, func(err error) {
@@ -194,11 +195,11 @@ func (w *work) close(ctx context.Context) {
 }
 
 // results says what became of each step, and logs it.
-func (w *work) results(ctx context.Context, owner string) []Result {
+func (w *work) results(ctx context.Context) []Result {
 	var stuck []labels.Found
 	if w.running > 0 {
 		var err error
-		if stuck, err = labels.Below(owner); err != nil {
+		if stuck, err = labels.Below(w.owner); err != nil {
 			w.log.ErrorContext(ctx, "no stacks of abandoned steps", "phase", w.phase, "error", err)
 		}
 	}

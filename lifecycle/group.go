@@ -38,14 +38,16 @@ type Group struct {
 	// silence, but a panic is then printed to standard error.
 	Logger *slog.Logger
 
-	tasks atomic.Pointer[tasks] // set when tasks may start
+	tasks atomic.Pointer[tasks] // set, to body, when tasks may start
+	body  tasks
 
 	mu      sync.Mutex
 	state   state
 	queue   []task        // given before the tasks may start
+	room    [3]task       // the queue's first array: small groups are many
 	stepped bool          // Step was called: the plan has it
-	done    chan struct{} // made by the first Run, closed at its end
-	err     error         // what Run returns, once done is closed
+	done    chan struct{} // made by a Run that waits for another; closed at its end
+	err     error         // what Run returns, once stopped
 }
 
 type task struct {
@@ -92,12 +94,25 @@ func (g *Group) Go(name string, f func(ctx context.Context) error) error {
 			if g.state == stopped {
 				return ErrStopped
 			}
+			if len(g.queue) == cap(g.queue) {
+				g.grow()
+			}
 			g.queue = append(g.queue, task{name, f})
 			return nil
 		}
 		g.mu.Unlock()
 	}
 	return t.start(task{name, f}, nil)
+}
+
+// grow makes room in the queue: none on the heap for a small group, and in few
+// steps for a large one.
+func (g *Group) grow() {
+	if g.queue == nil {
+		g.queue = g.room[:0]
+	} else {
+		g.queue = slices.Grow(g.queue, max(13, 3*len(g.queue)))
+	}
 }
 
 // Step returns the step of a drain plan that cancels the tasks' contexts, with
@@ -146,29 +161,36 @@ func (g *Group) step() drain.Step {
 // Concurrent and later callers wait for the one run and get the same result.
 func (g *Group) Run(ctx context.Context) error {
 	g.mu.Lock()
-	done, first := g.done, g.done == nil
-	if first {
-		done = make(chan struct{})
-		g.done, g.state = done, starting
-	}
-	g.mu.Unlock()
-	if first {
+	switch g.state {
+	case idle:
+		g.state = starting
+		g.mu.Unlock()
 		err := g.run(ctx)
 		g.mu.Lock()
+		defer g.mu.Unlock()
 		g.err, g.state, g.queue = err, stopped, nil
-		g.mu.Unlock()
-		close(done)
+		if g.done != nil {
+			close(g.done)
+		}
+		return err
+	case stopped:
+		defer g.mu.Unlock()
+		return g.err
 	}
+	if g.done == nil {
+		g.done = make(chan struct{})
+	}
+	done := g.done
+	g.mu.Unlock()
 	<-done
 	return g.err
 }
 
 func (g *Group) run(ctx context.Context) error {
-	plan, stepped := g.plan()
 	if g.Limit < 0 {
 		return fmt.Errorf("lifecycle: Group.Limit: %d is negative; 0 means any number", g.Limit)
 	}
-	if err := plan.Validate(); err != nil {
+	if err := g.Drain.Validate(); err != nil {
 		return err
 	}
 	if ctx.Err() != nil {
@@ -182,16 +204,19 @@ func (g *Group) run(ctx context.Context) error {
 			return fmt.Errorf("lifecycle: start: %w", err)
 		}
 	}
-	t := newTasks(ctx, g.Limit, g.Logger)
+	t := &g.body
+	t.init(ctx, g.Limit, g.Logger)
 	g.launch(ctx, t)
 	why := t.wait(ctx)
 	g.mu.Lock()
 	g.state = draining
 	g.mu.Unlock()
-	t.log.InfoContext(ctx, "stop", stopAttrs(why)...)
+	if g.Logger != nil {
+		g.Logger.InfoContext(ctx, "stop", stopAttrs(why)...)
+	}
 	var err error
-	if stepped || len(plan.Phases) > 1 || !t.quiet() { // else there is nothing to drain
-		_, err = plan.Run(ctx)
+	if len(g.Drain.Phases) > 0 || !t.quiet() { // else there is nothing to drain
+		_, err = g.plan().Run(ctx)
 	}
 	t.close(why)
 	return t.result(err)
@@ -199,21 +224,20 @@ func (g *Group) run(ctx context.Context) error {
 
 // plan returns the drain plan, with a phase for the tasks unless Step was called
 // for one.
-func (g *Group) plan() (p *drain.Plan, stepped bool) {
-	p = &drain.Plan{Phases: g.Drain.Phases, Budget: g.Drain.Budget, Logger: cmp.Or(g.Drain.Logger, g.Logger)}
+func (g *Group) plan() *drain.Plan {
+	p := &drain.Plan{Phases: g.Drain.Phases, Budget: g.Drain.Budget, Logger: cmp.Or(g.Drain.Logger, g.Logger)}
 	g.mu.Lock()
-	stepped = g.stepped
-	g.mu.Unlock()
-	if !stepped {
+	defer g.mu.Unlock()
+	if !g.stepped {
 		p.Phases = append(slices.Clip(p.Phases), drain.Phase{Name: "tasks", Steps: []drain.Step{g.step()}})
 	}
-	return p, stepped
+	return p
 }
 
 // start runs Start, and stops waiting for one that ignores its context.
 func (g *Group) start(ctx context.Context) error {
-	labelled, owner := labels.Own(ctx)
-	labelled = labels.Named(labelled, "start")
+	owner := labels.Path(ctx)
+	labelled := labels.With(ctx, owner, "start")
 	done := make(chan error, 1)
 	go func() {
 		labels.Set(labelled)
@@ -257,7 +281,7 @@ func (g *Group) condition() (state, error) {
 	s := g.state
 	g.mu.Unlock()
 	if t := g.tasks.Load(); t != nil {
-		if why, yes := t.stopCause(); yes {
+		if why := t.stopCause(); why != nil {
 			if s == running {
 				s = draining
 			}

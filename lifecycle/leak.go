@@ -39,7 +39,7 @@ func (e *LeakError) Error() string {
 }
 
 // leaked finds the goroutines of tasks that are still live.
-func leaked(owner string, live int) *LeakError {
+func leaked(owner string, live int) error {
 	e := &LeakError{Live: live}
 	found, err := labels.Below(owner)
 	if err != nil {

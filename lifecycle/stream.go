@@ -48,9 +48,9 @@ func Generate[T any](ctx context.Context, buffer int, f func(ctx context.Context
 		s.finish(nil)
 		return s
 	}
-	labelled, label := labels.Own(ctx)
-	s.label = label
-	labelled, s.cancel = context.WithCancelCause(labelled)
+	s.label = labels.Path(ctx)
+	labelled, cancel := context.WithCancelCause(labels.With(ctx, s.label, ""))
+	s.cancel = cancel
 	s.ctx = inside{labelled, s}
 	go func() {
 		labels.Set(s.ctx)
@@ -60,9 +60,11 @@ func Generate[T any](ctx context.Context, buffer int, f func(ctx context.Context
 }
 
 // All returns the loop over the stream's elements. It ends when the producer
-// has returned or the stream is closed. Leaving the loop early closes the
-// stream and waits for the producer, or until the context given to [Generate]
-// ends. After the loop Err tells how the stream ended.
+// has returned, or when the stream is closed or its owner's context ends.
+// Leaving it early closes the stream. Either way it returns only when the
+// producer has, as a call would: one that ignores its context holds up its
+// loop, and where that is in a [Group]'s task, is named with it. After the loop
+// Err tells how the stream ended.
 func (s *Stream[T]) All() iter.Seq[T] {
 	return func(body func(T) bool) {
 		ended := false // the stream did, not the loop
@@ -70,10 +72,7 @@ func (s *Stream[T]) All() iter.Seq[T] {
 			if !ended {
 				s.stop()
 			}
-			select {
-			case <-s.done:
-			case <-s.owner.Done():
-			}
+			<-s.done
 		}()
 		ended = s.each(s.ctx.Done(), func(v T) bool { return !s.closed.Load() && body(v) })
 	}
@@ -81,18 +80,14 @@ func (s *Stream[T]) All() iter.Seq[T] {
 
 // Err returns the producer's error once it has returned. What it returns
 // because the stream was closed is not an error; that the owner's context ended
-// the stream too early is one, also while the producer still runs. Else Err is
-// nil until it has returned.
+// the stream too early is one. Before, Err is nil.
 func (s *Stream[T]) Err() error {
 	select {
 	case <-s.done:
 		return s.err
 	default:
+		return nil
 	}
-	if s.owner.Err() != nil && !s.closed.Load() {
-		return context.Cause(s.owner)
-	}
-	return nil
 }
 
 // Close stops the producer, waits for it, and returns its error as Err does.

@@ -1,15 +1,13 @@
 package lifecycle
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
-
-	"golang.org/x/sync/errgroup"
+	"time"
 
 	"github.com/evenkeel-go/evenkeel/drain"
 	"github.com/evenkeel-go/evenkeel/internal/labels"
@@ -21,47 +19,61 @@ import (
 type tasks struct {
 	context.Context
 	cancel context.CancelCauseFunc
+	above  unending
 	owner  string
 	log    *slog.Logger // never nil
 	panics *slog.Logger // the group's own, where nil means standard error
 
-	goroutines errgroup.Group
-	slots      chan struct{} // a token for each live task; nil without a Limit
+	slots    chan struct{} // a token for each live task; nil without a Limit
+	stopping chan struct{} // closed when the stop begins; nil without a Limit
 
 	// word is twice the number of live tasks, plus one once closed. No task
 	// slips in behind the close, and giving up leaves no waiter behind.
-	word     atomic.Int64
-	wake     chan struct{} // has room for one; sent to when word falls to 0
-	idle     chan struct{} // closed when word falls to 1
-	stopping chan struct{} // closed when the stop begins
-	over     chan struct{} // closed when Run has given up waiting
+	word atomic.Int64
+	wake chan struct{} // has room for one: word fell to 0, or the stop began
+
+	names atomic.Pointer[named] // the latest first
 
 	mu       sync.Mutex
-	cause    error // of the stop; set before stopping is closed
+	cause    error         // of the stop; nil before
+	idle     chan struct{} // made by close, or nil where no task lived; closed when word falls to 1
+	over     chan struct{} // made with idle; closed when Run has given up waiting
 	failures []error
-	names    map[string]context.Context // labelled, one for each name
-	soft     context.Context            // made when Stopping first asks for it
+	soft     context.Context // made when Stopping first asks for it
 	tell     context.CancelCauseFunc
 }
 
-func newTasks(ctx context.Context, limit int, log *slog.Logger) *tasks {
-	t := &tasks{
-		log:      cmp.Or(log, slog.New(slog.DiscardHandler)),
-		panics:   log,
-		wake:     make(chan struct{}, 1),
-		idle:     make(chan struct{}),
-		stopping: make(chan struct{}),
-		over:     make(chan struct{}),
-		names:    make(map[string]context.Context),
+// named is the context of tasks of one name, labelled with it, in a list.
+type named struct {
+	context.Context
+	name string
+	next *named
+	n    int // the length of the list
+}
+
+// unending is a context without its end. It spares the allocation of
+// context.WithoutCancel.
+type unending struct{ context.Context }
+
+func (unending) Deadline() (time.Time, bool) { return time.Time{}, false }
+func (unending) Done() <-chan struct{}       { return nil }
+func (unending) Err() error                  { return nil }
+
+func (t *tasks) init(ctx context.Context, limit int, log *slog.Logger) {
+	t.above, t.owner = unending{ctx}, labels.Path(ctx)
+	t.Context, t.cancel = context.WithCancelCause(&t.above)
+	t.log, t.panics = log, log
+	if log == nil {
+		t.log = discard
 	}
-	t.Context, t.owner = labels.Own(context.WithoutCancel(ctx))
-	t.Context, t.cancel = context.WithCancelCause(t.Context)
+	t.wake = make(chan struct{}, 1)
 	if limit > 0 {
-		t.slots = make(chan struct{}, limit)
+		t.slots, t.stopping = make(chan struct{}, limit), make(chan struct{})
 	}
 	t.word.Store(2) // Run's own, until launched: so the first tasks' end is not taken for that of all
-	return t
 }
+
+var discard = slog.New(slog.DiscardHandler)
 
 func (t *tasks) Value(key any) any {
 	if key == wire.SoftKey {
@@ -76,7 +88,11 @@ func (t *tasks) Soft() context.Context {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.soft == nil {
-		t.soft, t.tell = context.WithCancelCause(drain.Stopping(t.Context))
+		parent := drain.Stopping(t.Context)
+		if parent == t.Context {
+			parent = t
+		}
+		t.soft, t.tell = context.WithCancelCause(parent)
 		if t.cause != nil {
 			t.tell(t.cause)
 		}
@@ -100,13 +116,14 @@ func (t *tasks) start(k task, until <-chan struct{}) error {
 			break
 		}
 	}
-	ctx := t.named(k.name)
-	t.goroutines.Go(func() (failure error) {
-		labels.Set(ctx)
-		labels.Call(ctx, t.panics, k.name, k.f, func(err error) { failure = t.ended(k.name, err) })
-		return failure
-	})
+	go t.run(t.named(k.name), k.f)
 	return nil
+}
+
+// run is a task's goroutine. Whoever waits for the word's count waits for it.
+func (t *tasks) run(ctx *named, f func(context.Context) error) {
+	labels.Set(ctx)
+	labels.Call(ctx, t.panics, ctx.name, f, func(err error) { t.ended(ctx.name, err) })
 }
 
 // acquire reports whether it got a slot.
@@ -131,41 +148,53 @@ func (t *tasks) release() {
 	}
 }
 
-// maxNames bounds the labelled contexts: names should be few, and where they
-// are not, a task's goroutines bear the group's label alone.
-const maxNames = 1000
+// maxNames bounds the labelled contexts of a group: names should be few, and
+// beyond this many tasks bear the label of the group alone.
+const maxNames = 64
 
-func (t *tasks) named(name string) context.Context {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	ctx, ok := t.names[name]
-	switch {
-	case ok:
-	case len(t.names) < maxNames:
-		ctx = labels.Named(t, name)
-		t.names[name] = ctx
-	default:
-		ctx = t
+func (t *tasks) named(name string) *named {
+	for {
+		head := t.names.Load()
+		for n := head; n != nil; n = n.next {
+			if n.name == name {
+				return n
+			}
+		}
+		n := &named{name: name, next: head, n: 1}
+		if head != nil {
+			n.n += head.n
+		}
+		if n.n > maxNames {
+			n.Context = labels.With(t, t.owner, "")
+			return n
+		}
+		n.Context = labels.With(t, t.owner, name)
+		if t.names.CompareAndSwap(head, n) {
+			return n
+		}
 	}
-	return ctx
 }
 
-// ended counts a task out, and returns its failure, if it is one.
-func (t *tasks) ended(name string, err error) error {
-	if why, stopping := t.stopCause(); stopping && obeyed(err, why) {
-		err = nil
-	}
+// ended counts a task out.
+func (t *tasks) ended(name string, err error) {
 	if err != nil {
-		err = fmt.Errorf("lifecycle: task %s: %w", name, err)
-		t.log.ErrorContext(t, "task failed", "task", name, "error", err)
-		t.mu.Lock()
-		t.failures = append(t.failures, err)
-		t.mu.Unlock()
-		t.stop(err)
+		t.failed(name, err)
 	}
 	t.release()
 	t.leave(true)
-	return err
+}
+
+// failed begins the stop, unless err only says that it has begun.
+func (t *tasks) failed(name string, err error) {
+	if why := t.stopCause(); why != nil && obeyed(err, why) {
+		return
+	}
+	err = fmt.Errorf("lifecycle: task %s: %w", name, err)
+	t.log.ErrorContext(t, "task failed", "task", name, "error", err)
+	t.mu.Lock()
+	t.failures = append(t.failures, err)
+	t.mu.Unlock()
+	t.stop(err)
 }
 
 // obeyed reports whether err only says that a stop was asked for, for that cause.
@@ -173,14 +202,11 @@ func obeyed(err, why error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, why)
 }
 
-func (t *tasks) leave(wake bool) {
+func (t *tasks) leave(last bool) {
 	switch t.word.Add(-2) {
 	case 0:
-		if wake {
-			select {
-			case t.wake <- struct{}{}:
-			default:
-			}
+		if last {
+			wake(t.wake)
 		}
 	case 1:
 		close(t.idle)
@@ -193,18 +219,17 @@ func (t *tasks) launched(n int) { t.leave(n > 0) }
 // wait returns at the stop, with its cause.
 func (t *tasks) wait(ctx context.Context) error {
 	for {
+		if why := t.stopCause(); why != nil {
+			return why
+		}
 		select {
 		case <-ctx.Done():
 			t.stop(context.Cause(ctx))
 		case <-t.wake:
-			if !t.quiet() { // a task came after the last one left
-				continue
+			if t.quiet() { // no task has come after the last one left
+				t.stop(errAllEnded)
 			}
-			t.stop(errAllEnded)
-		case <-t.stopping:
 		}
-		why, _ := t.stopCause()
-		return why
 	}
 }
 
@@ -218,28 +243,33 @@ func (t *tasks) stop(why error) {
 		return
 	}
 	t.cause = why
-	close(t.stopping)
+	if t.stopping != nil {
+		close(t.stopping)
+	}
 	if t.tell != nil {
 		t.tell(why)
 	}
+	wake(t.wake)
 }
 
-func (t *tasks) stopCause() (error, bool) {
-	select {
-	case <-t.stopping:
-		return t.cause, true
-	default:
-		return nil, false
-	}
+func (t *tasks) stopCause() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.cause
 }
 
 // close takes no more tasks and cancels those that live.
 func (t *tasks) close(why error) {
 	t.stop(why)
-	if t.word.Or(1) == 0 {
-		close(t.idle)
+	t.mu.Lock()
+	if t.word.Load()&1 == 0 && !t.word.CompareAndSwap(0, 1) {
+		t.idle, t.over = make(chan struct{}), make(chan struct{})
+		if t.word.Or(1) == 0 { // the last one has left meanwhile
+			close(t.idle)
+		}
 	}
-	why, _ = t.stopCause()
+	why = t.cause
+	t.mu.Unlock()
 	t.cancel(why)
 }
 
@@ -249,6 +279,9 @@ var errReached = fmt.Errorf("lifecycle: a drain plan reached the tasks: %w", con
 // end is the group's Step.
 func (t *tasks) end(ctx context.Context) error {
 	t.close(errReached)
+	if t.quiet() {
+		return nil
+	}
 	select {
 	case <-t.idle:
 		return nil
@@ -259,6 +292,9 @@ func (t *tasks) end(ctx context.Context) error {
 
 func (t *tasks) kill() {
 	t.close(errReached)
+	if t.quiet() {
+		return
+	}
 	select {
 	case <-t.idle:
 	case <-t.over:
@@ -267,16 +303,18 @@ func (t *tasks) kill() {
 
 // result ends the wait for tasks, and joins what went wrong.
 func (t *tasks) result(drained error) error {
-	close(t.over)
+	if t.over != nil {
+		close(t.over)
+	}
 	var leak error
 	if n := int(t.word.Load() >> 1); n > 0 {
-		l := leaked(t.owner, n)
-		t.log.ErrorContext(t, "tasks left", "live", n, "error", l)
-		leak = l
-	} else {
-		t.goroutines.Wait() // they have left; this is for their last instructions
+		leak = leaked(t.owner, n)
+		t.log.ErrorContext(t, "tasks left", "live", n, "error", leak)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if len(t.failures) == 0 && drained == nil && leak == nil {
+		return nil
+	}
 	return errors.Join(append(t.failures, drained, leak)...)
 }

@@ -50,17 +50,24 @@ func (r role) cliAfter(log *slog.Logger) int {
 		return errGoodbye // to be held by the next gateway
 	}))
 	g.Go("input", func(ctx context.Context) error {
-		for range lines(drain.Stopping(ctx)).All() {
-			if !answers.Enter() {
-				break
+		typed := lines()
+		for {
+			select {
+			case _, ok := <-typed:
+				if !ok {
+					quit()
+					return nil
+				}
+				if answers.Enter() {
+					g.Go("answer", func(ctx context.Context) error {
+						defer answers.Leave()
+						return retry.Wrap(c.ask)(ctx)
+					})
+				}
+			case <-drain.Stopping(ctx).Done():
+				return nil
 			}
-			g.Go("answer", func(ctx context.Context) error {
-				defer answers.Leave()
-				return retry.Wrap(c.ask)(ctx)
-			})
 		}
-		quit()
-		return nil
 	})
 	return lifecycle.ExitCode(g.Run(ctx))
 }
@@ -88,13 +95,15 @@ func screen(ctx context.Context, log *slog.Logger, n int) error {
 	return frames.Err()
 }
 
-// lines streams what the user types. A read from a terminal cannot be
-// interrupted; the stream can be left all the same.
-func lines(ctx context.Context) *lifecycle.Stream[string] {
-	return lifecycle.Generate(ctx, 0, func(_ context.Context, yield func(string) bool) error {
-		in := bufio.NewScanner(os.Stdin)
-		for in.Scan() && yield(in.Text()) {
+// lines returns what the user types, and closes at its end. A read from a
+// terminal cannot be interrupted: the goroutine ends with the process.
+func lines() <-chan string {
+	typed := make(chan string)
+	go func() {
+		defer close(typed)
+		for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+			typed <- in.Text()
 		}
-		return in.Err()
-	})
+	}()
+	return typed
 }

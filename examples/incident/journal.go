@@ -44,12 +44,13 @@ type journal struct {
 func newJournal(echo io.Writer) *journal { return &journal{echo: echo, more: make(chan struct{})} }
 
 // read takes lines until the input ends: when all processes that hold it have.
-func (j *journal) read(in io.Reader) {
+func (j *journal) read(in io.Reader) error {
 	s := bufio.NewScanner(in)
 	s.Buffer(nil, 1<<20)
 	for s.Scan() {
 		j.add(s.Text())
 	}
+	return s.Err()
 }
 
 // Write takes a line from a slog handler in this process.

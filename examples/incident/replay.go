@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,9 +11,10 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // A world is one replay of the schedule: the user, the supervisor with its
@@ -24,7 +26,7 @@ type world struct {
 	user *slog.Logger
 
 	ctx     context.Context // its end kills every process
-	procs   sync.WaitGroup
+	procs   errgroup.Group
 	super   *process
 	clis    map[string]*process // by session
 	current string              // the session of the latest CLI
@@ -47,8 +49,10 @@ func (w *world) run(ctx context.Context) (err error) {
 	w.ctx = ctx
 	w.clis = make(map[string]*process)
 	w.user = slog.New(slog.NewJSONHandler(w.journal, nil)).With("pid", os.Getpid(), "who", "user")
-	defer w.procs.Wait()
-	defer cancel()
+	defer func() {
+		cancel()
+		err = cmp.Or(err, w.procs.Wait())
+	}()
 	if w.Addr, err = freePort(); err != nil {
 		return err
 	}
@@ -177,12 +181,13 @@ func (w *world) start(name, session string) (*process, error) {
 		return nil, err
 	}
 	p := &process{Cmd: c, stdin: stdin, done: make(chan struct{})}
-	w.procs.Go(func() {
+	w.procs.Go(func() error {
 		defer close(p.done)
 		defer out.Close()
-		w.read(out)
+		err := w.read(out)
 		c.Wait()
 		w.user.Info("exited", "of", name, "session", session, "status", c.ProcessState.ExitCode(), "signal", endedBy(c.ProcessState))
+		return err
 	})
 	return p, nil
 }

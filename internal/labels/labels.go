@@ -17,23 +17,32 @@ import (
 	"github.com/google/pprof/profile"
 )
 
-// The label keys. An owner's value is a path of ids, so that what is found
-// below an owner includes what its descendants own.
-const (
-	Owner = "evenkeel.owner"
-	Name  = "evenkeel.name"
-)
+// key is the label. Its value is the path of an owner's ids, so that what is
+// found below an owner includes what its descendants own, a space, and a name.
+// It is one label, as a second would double the cost of making them.
+const key = "evenkeel"
 
-// Own returns ctx labelled with a new owner below the one ctx has, and its path.
-func Own(ctx context.Context) (context.Context, string) {
-	above, _ := pprof.Label(ctx, Owner)
-	owner := above + "/" + strconv.FormatUint(rand.Uint64(), 36)
-	return pprof.WithLabels(ctx, pprof.Labels(Owner, owner)), owner
+// Path returns the path of a new owner below the one that ctx is labelled with.
+func Path(ctx context.Context) string {
+	above, _ := of(ctx)
+	var buf [64]byte
+	path := append(append(buf[:0], above...), '/')
+	return string(strconv.AppendUint(path, rand.Uint64(), 32))
 }
 
-// Named returns ctx with a name for the goroutines that will run under it.
-func Named(ctx context.Context, name string) context.Context {
-	return pprof.WithLabels(ctx, pprof.Labels(Name, name))
+// With returns ctx with the label for goroutines of an owner. An empty name
+// leaves the one that ctx has.
+func With(ctx context.Context, owner, name string) context.Context {
+	if name == "" {
+		_, name = of(ctx)
+	}
+	return pprof.WithLabels(ctx, pprof.Labels(key, owner+" "+name))
+}
+
+func of(ctx context.Context) (owner, name string) {
+	v, _ := pprof.Label(ctx, key)
+	owner, name, _ = strings.Cut(v, " ")
+	return owner, name
 }
 
 // Set labels the calling goroutine, and so all that it starts, as ctx says.
@@ -60,11 +69,9 @@ func Below(owner string) ([]Found, error) {
 	}
 	var found []Found
 	for _, s := range p.Sample {
-		for _, v := range s.Label[Owner] {
-			if v == owner || strings.HasPrefix(v, owner+"/") {
-				found = append(found, Found{strings.Join(s.Label[Name], " "), int(s.Value[0]), stack(s)})
-				break
-			}
+		path, name, _ := strings.Cut(strings.Join(s.Label[key], ""), " ")
+		if path == owner || strings.HasPrefix(path, owner+"/") {
+			found = append(found, Found{name, int(s.Value[0]), stack(s)})
 		}
 	}
 	slices.SortStableFunc(found, func(a, b Found) int {

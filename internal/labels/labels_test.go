@@ -18,13 +18,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // A planted goroutine is found below its owner and the owner above, with those
 // it started by a bare go, and nowhere else.
 func TestBelow(t *testing.T) {
-	outer, outerPath := Own(context.Background())
-	inner, innerPath := Own(outer)
-	_, otherPath := Own(context.Background())
+	outerPath, otherPath := Path(t.Context()), Path(t.Context())
+	innerPath := Path(With(t.Context(), outerPath, "outer"))
 	free, up := make(chan struct{}), make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		Set(Named(inner, "planted"))
+		Set(With(t.Context(), innerPath, "planted"))
 		for range 2 {
 			wg.Go(func() { up <- struct{}{}; parked(free) })
 		}

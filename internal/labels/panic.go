@@ -34,14 +34,23 @@ func Call(ctx context.Context, log *slog.Logger, name string, f func(context.Con
 	err := ErrGoexit
 	defer func() {
 		if v := recover(); v != nil {
-			p := &PanicError{v, debug.Stack()}
-			if err = p; log != nil {
-				log.ErrorContext(ctx, "panic", "name", name, "error", err, "stack", string(p.Stack))
-			} else {
-				fmt.Fprintf(os.Stderr, "evenkeel: %s: %v\n%s", name, err, p.Stack)
-			}
+			err = caught(ctx, log, name, v)
 		}
 		done(err)
 	}()
 	err = f(ctx)
+}
+
+// caught is a function of its own, as its frame is large: most calls do without
+// it, and a goroutine's first stack has room for little more than a kilobyte.
+//
+//go:noinline
+func caught(ctx context.Context, log *slog.Logger, name string, v any) error {
+	p := &PanicError{v, debug.Stack()}
+	if log != nil {
+		log.ErrorContext(ctx, "panic", "name", name, "error", p, "stack", string(p.Stack))
+	} else {
+		fmt.Fprintf(os.Stderr, "evenkeel: %s: %v\n%s", name, p, p.Stack)
+	}
+	return p
 }

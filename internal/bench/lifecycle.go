@@ -1,0 +1,266 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"os"
+	"os/exec"
+	"os/signal"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"go.uber.org/goleak"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/evenkeel-go/evenkeel/lifecycle"
+)
+
+var nothing = func(context.Context) error { return nil }
+
+// group runs tasks that do nothing in a Group of ours.
+func group(tasks int) func() {
+	return func() {
+		var g lifecycle.Group
+		for range tasks {
+			g.Go("task", nothing)
+		}
+		g.Run(context.Background())
+	}
+}
+
+func plainErrgroup(tasks int) func() {
+	return func() {
+		var g errgroup.Group
+		for range tasks {
+			g.Go(func() error { return nil })
+		}
+		g.Wait()
+	}
+}
+
+func contextErrgroup(tasks int) func() {
+	return func() {
+		g, ctx := errgroup.WithContext(context.Background())
+		for range tasks {
+			g.Go(func() error { return nothing(ctx) })
+		}
+		g.Wait()
+	}
+}
+
+// spawners calls spawn n times from four goroutines.
+func spawners(n int, spawn func()) {
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range n / 4 {
+				spawn()
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func spawnOurs(n int) time.Duration {
+	ctx, cancel := context.WithCancel(context.Background())
+	var g lifecycle.Group
+	up := make(chan struct{})
+	g.Go("hold", func(ctx context.Context) error { close(up); <-ctx.Done(); return nil })
+	done := make(chan struct{})
+	go func() { g.Run(ctx); close(done) }()
+	<-up
+	begin := time.Now()
+	spawners(n, func() { g.Go("task", nothing) })
+	cancel()
+	<-done
+	return time.Since(begin)
+}
+
+func spawnPeer(n int) time.Duration {
+	var g errgroup.Group
+	begin := time.Now()
+	spawners(n, func() { g.Go(func() error { return nil }) })
+	g.Wait()
+	return time.Since(begin)
+}
+
+func streamOurs(n int) time.Duration {
+	s := lifecycle.Generate(context.Background(), 64, func(_ context.Context, yield func(int) bool) error {
+		for i := range n {
+			if !yield(i) {
+				break
+			}
+		}
+		return nil
+	})
+	begin := time.Now()
+	for range s.All() {
+	}
+	return time.Since(begin)
+}
+
+func channelPeer(n int) time.Duration {
+	c := make(chan int, 64)
+	go func() {
+		for i := range n {
+			c <- i
+		}
+		close(c)
+	}()
+	begin := time.Now()
+	for range c {
+	}
+	return time.Since(begin)
+}
+
+func pullPeer(n int) time.Duration {
+	next, stop := iter.Pull(func(yield func(int) bool) {
+		for i := range n {
+			if !yield(i) {
+				break
+			}
+		}
+	})
+	defer stop()
+	begin := time.Now()
+	for {
+		if _, ok := next(); !ok {
+			return time.Since(begin)
+		}
+	}
+}
+
+var sink bool
+
+func raised(n int) time.Duration {
+	_, f := lifecycle.WithFlag(context.Background())
+	begin := time.Now()
+	for range n {
+		sink = f.Raised()
+	}
+	return time.Since(begin)
+}
+
+func loaded(n int) time.Duration {
+	var b atomic.Bool
+	begin := time.Now()
+	for range n {
+		sink = b.Load()
+	}
+	return time.Since(begin)
+}
+
+// signalOurs returns the time from a signal to the end of the context, n times.
+func signalOurs(n int) (sum time.Duration) {
+	for range n {
+		ctx, stop := lifecycle.WithSignals(context.Background(), syscall.SIGUSR1)
+		runtime.Gosched()
+		begin := time.Now()
+		syscall.Kill(os.Getpid(), syscall.SIGUSR1)
+		<-ctx.Done()
+		sum += time.Since(begin)
+		stop()
+	}
+	return sum
+}
+
+func signalPeer(n int) (sum time.Duration) {
+	for range n {
+		c := make(chan os.Signal, 1)
+		signal.Notify(c, syscall.SIGUSR1)
+		runtime.Gosched()
+		begin := time.Now()
+		syscall.Kill(os.Getpid(), syscall.SIGUSR1)
+		<-c
+		sum += time.Since(begin)
+		signal.Stop(c)
+	}
+	return sum
+}
+
+// A fakeT has no goroutines left at its end.
+type fakeT struct{ end func() }
+
+func (*fakeT) Context() context.Context       { return context.Background() }
+func (t *fakeT) Cleanup(f func())             { t.end = f }
+func (*fakeT) Errorf(format string, a ...any) { panic(fmt.Sprintf(format, a...)) }
+
+// amongOthers times a check while 100,000 goroutines of others wait.
+func amongOthers(prepare func() (check func())) func(int) time.Duration {
+	return func(int) time.Duration {
+		free := make(chan struct{})
+		var wg sync.WaitGroup
+		for range 100_000 {
+			wg.Go(func() { <-free })
+		}
+		time.Sleep(100 * time.Millisecond) // until all of them wait
+		check := prepare()
+		begin := time.Now()
+		check()
+		took := time.Since(begin)
+		close(free)
+		wg.Wait()
+		return took
+	}
+}
+
+func verifyNone() func() {
+	var t fakeT
+	lifecycle.VerifyNone(&t)
+	return t.end
+}
+
+func goleakFind() func() {
+	current := goleak.IgnoreCurrent()
+	return func() {
+		if err := goleak.Find(current); err != nil {
+			panic(err)
+		}
+	}
+}
+
+const childEnv = "EVENKEEL_BENCH_CHILD"
+
+// asChild is the process whose task panics.
+func asChild() bool {
+	if os.Getenv(childEnv) == "" {
+		return false
+	}
+	var g lifecycle.Group
+	g.Go("panics", func(context.Context) error { panic("oh") })
+	os.Exit(lifecycle.ExitCode(g.Run(context.Background())))
+	return true
+}
+
+func panics() (string, bool) {
+	const processes = 1000
+	zero := 0
+	for range processes {
+		c := exec.Command(os.Args[0])
+		c.Env = append(os.Environ(), childEnv+"=1")
+		c.Run()
+		if c.ProcessState == nil || c.ProcessState.Success() {
+			zero++
+		}
+	}
+	return fmt.Sprintf("%d of %d", zero, processes), zero == 0
+}
+
+var comparisons = []comparison{
+	{name: "Group, 64 tasks, against errgroup", bar: 1.15, ours: timed(group(64)), peer: timed(plainErrgroup(64))},
+	{name: "Group of 3 tasks, against errgroup.WithContext", bar: 1.5, ours: timed(group(3)), peer: timed(contextErrgroup(3))},
+	{name: "Go from 4 spawners at once, against errgroup", bar: 1.15, ours: spawnOurs, peer: spawnPeer},
+	{name: "Stream, buffer 64, against a 64-slot channel", bar: 0.9, ours: streamOurs, peer: channelPeer, allocs: true},
+	{name: "Stream, buffer 64, against iter.Pull", bar: 0.6, ours: streamOurs, peer: pullPeer},
+	{name: "Flag.Raised, against atomic.Bool.Load", bar: 1.5, ours: raised, peer: loaded},
+	{name: "VerifyNone among 100,000 goroutines, against goleak", bar: 0.1, ours: amongOthers(verifyNone), peer: amongOthers(goleakFind), n: 1, rounds: 5},
+	{name: "signal to Done, against a signal.Notify channel", bar: 1.2, ours: signalOurs, peer: signalPeer, n: 200},
+}
+
+var checks = []check{
+	{"panic in a task, processes with exit status 0", panics},
+}
