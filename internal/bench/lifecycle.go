@@ -6,11 +6,8 @@ import (
 	"iter"
 	"os"
 	"os/exec"
-	"os/signal"
-	"runtime"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"go.uber.org/goleak"
@@ -134,13 +131,13 @@ func pullPeer(n int) time.Duration {
 	}
 }
 
-var sink bool
-
 func raised(n int) time.Duration {
 	_, f := lifecycle.WithFlag(context.Background())
 	begin := time.Now()
 	for range n {
-		sink = f.Raised()
+		if f.Raised() {
+			panic("raised")
+		}
 	}
 	return time.Since(begin)
 }
@@ -149,37 +146,11 @@ func loaded(n int) time.Duration {
 	var b atomic.Bool
 	begin := time.Now()
 	for range n {
-		sink = b.Load()
+		if b.Load() {
+			panic("raised")
+		}
 	}
 	return time.Since(begin)
-}
-
-// signalOurs returns the time from a signal to the end of the context, n times.
-func signalOurs(n int) (sum time.Duration) {
-	for range n {
-		ctx, stop := lifecycle.WithSignals(context.Background(), syscall.SIGUSR1)
-		runtime.Gosched()
-		begin := time.Now()
-		syscall.Kill(os.Getpid(), syscall.SIGUSR1)
-		<-ctx.Done()
-		sum += time.Since(begin)
-		stop()
-	}
-	return sum
-}
-
-func signalPeer(n int) (sum time.Duration) {
-	for range n {
-		c := make(chan os.Signal, 1)
-		signal.Notify(c, syscall.SIGUSR1)
-		runtime.Gosched()
-		begin := time.Now()
-		syscall.Kill(os.Getpid(), syscall.SIGUSR1)
-		<-c
-		sum += time.Since(begin)
-		signal.Stop(c)
-	}
-	return sum
 }
 
 // A fakeT has no goroutines left at its end.
@@ -258,7 +229,6 @@ var comparisons = []comparison{
 	{name: "Stream, buffer 64, against iter.Pull", bar: 0.6, ours: streamOurs, peer: pullPeer},
 	{name: "Flag.Raised, against atomic.Bool.Load", bar: 1.5, ours: raised, peer: loaded},
 	{name: "VerifyNone among 100,000 goroutines, against goleak", bar: 0.1, ours: amongOthers(verifyNone), peer: amongOthers(goleakFind), n: 1, rounds: 5},
-	{name: "signal to Done, against a signal.Notify channel", bar: 1.2, ours: signalOurs, peer: signalPeer, n: 200},
 }
 
 var checks = []check{

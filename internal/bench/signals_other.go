@@ -1,0 +1,5 @@
+//go:build !unix
+
+package main
+
+var signals []comparison // a process cannot send itself signals
