@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -16,6 +18,7 @@ import (
 
 	"github.com/evenkeel-go/evenkeel/drain"
 	"github.com/evenkeel-go/evenkeel/internal/proctest"
+	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
 // programs runs what a test started this binary for.
@@ -74,6 +77,16 @@ func programs() {
 		"usr1": func() {
 			WithSignals(context.Background(), syscall.SIGUSR1)
 			fmt.Println("ready")
+			select {}
+		},
+		"storm": func() {
+			ctx, stop := WithSignals(context.Background())
+			defer stop()
+			fmt.Println("ready")
+			<-ctx.Done()
+			fmt.Println("asked")
+			<-wire.StopOf(ctx).Force
+			fmt.Println("forced")
 			select {}
 		},
 		"deaf": drains(true, nil),
@@ -152,5 +165,59 @@ func TestSignals(t *testing.T) {
 				t.Errorf("exit status %d, want %d; output %q, want %q in it", status, tt.status, out, tt.want)
 			}
 		})
+	}
+}
+
+// A storm of 10,000 mixed signals loses no transition, each 100 ms after the one
+// before at the earliest.
+func TestSignalStorm(t *testing.T) {
+	p := proctest.Start(t, "storm")
+	p.Expect("ready")
+	begin := time.Now()
+	sent := 0
+	for kinds := []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}; sent < 10_000; sent++ {
+		if p.Process.Signal(kinds[sent%3]) != nil { // it has died, as it should
+			break
+		}
+		time.Sleep(30 * time.Microsecond)
+	}
+	if time.Since(begin) < 200*time.Millisecond {
+		time.Sleep(250*time.Millisecond - time.Since(begin))
+		p.Process.Signal(syscall.SIGTERM)
+	}
+	out, status := p.Ended()
+	if took := time.Since(begin); out != "asked\nforced\n" || status < 129 || status > 143 || took < 200*time.Millisecond {
+		t.Errorf("exit status %d after %d signals and %v: %q", status, sent, took, out)
+	}
+}
+
+// As PID 1 of a namespace a signal of the default kind does not kill: the
+// runtime ends the process with 2.
+func TestSignalsPID1(t *testing.T) {
+	unshare, err := exec.LookPath("unshare")
+	if err != nil {
+		t.Skip("no unshare to make a pid namespace with")
+	}
+	if out, err := exec.Command(unshare, "--pid", "--fork", "--kill-child", "true").CombinedOutput(); err != nil {
+		t.Skipf("may not make a pid namespace: %v, %s", err, out)
+	}
+	p := proctest.Start(t, "wedged", unshare, "--pid", "--fork", "--kill-child")
+	p.Expect("ready")
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", p.Process.Pid))
+	if err != nil {
+		t.Skipf("cannot see the process in its namespace: %v", err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(children)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(150 * time.Millisecond)
+	}
+	if out, status := p.Ended(); status != 2 {
+		t.Errorf("exit status %d, %q", status, out)
 	}
 }

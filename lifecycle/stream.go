@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -21,10 +22,11 @@ type Stream[T any] struct {
 	owner  context.Context // what Generate was given
 	label  string
 
-	closed  atomic.Bool   // somebody wants no more
-	refused atomic.Bool   // a yield came after the end
-	done    chan struct{} // closed when the producer has returned
-	err     error         // what it came to, once done is closed
+	producer atomic.Int64  // its goroutine's id; 0 until it runs
+	closed   atomic.Bool   // somebody wants no more
+	refused  atomic.Bool   // a yield came after the end
+	done     chan struct{} // closed when the producer has returned
+	err      error         // what it came to, once done is closed
 
 	handover[T]
 }
@@ -51,8 +53,9 @@ func Generate[T any](ctx context.Context, buffer int, f func(ctx context.Context
 	s.label = labels.Path(ctx)
 	labelled, cancel := context.WithCancelCause(labels.With(ctx, s.label, ""))
 	s.cancel = cancel
-	s.ctx = inside{labelled, s}
+	s.ctx = labelled
 	go func() {
+		s.producer.Store(goroutine())
 		labels.Set(s.ctx)
 		labels.Call(s.ctx, nil, "stream", func(ctx context.Context) error { return f(ctx, s.yield) }, s.finish)
 	}()
@@ -94,7 +97,7 @@ func (s *Stream[T]) Err() error {
 // Where ctx ends first it returns ctx's cause and a [*LeakError] with the
 // producer's stack. It may be called by anybody, at any time, many times: while
 // the producer runs or is blocked, from inside the loop, and from inside the
-// producer, where with the producer's context it does not wait.
+// producer, where it only stops and does not wait for itself.
 func (s *Stream[T]) Close(ctx context.Context) error {
 	s.stop()
 	select {
@@ -102,7 +105,7 @@ func (s *Stream[T]) Close(ctx context.Context) error {
 		return s.err
 	default:
 	}
-	if ctx.Value(insideKey{}) == any(s) {
+	if s.producer.Load() == goroutine() {
 		return nil
 	}
 	select {
@@ -141,19 +144,18 @@ func (s *Stream[T]) finish(err error) {
 	s.cancel(errClosed) // after done, so that a loop which sees the end finds the error
 }
 
-// inside is the producer's context. It tells Close that it is called from there.
-type inside struct {
-	context.Context
-	stream any
-}
-
-type insideKey struct{}
-
-func (c inside) Value(key any) any {
-	if key == (insideKey{}) {
-		return c.stream
+// goroutine returns the id of the calling goroutine. The runtime gives it to
+// stack traces alone; who closes a stream from inside its own producer may do so
+// under any context, and would wait for itself.
+func goroutine() (id int64) {
+	var buf [40]byte // "goroutine 18 [running]:…"
+	for _, c := range buf[len("goroutine "):runtime.Stack(buf[:], false)] {
+		if c < '0' || c > '9' {
+			break
+		}
+		id = 10*id + int64(c-'0')
 	}
-	return c.Context.Value(key)
+	return id
 }
 
 // A handover passes elements from one producer to loops. With room for one

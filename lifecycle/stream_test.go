@@ -108,7 +108,7 @@ func TestStreamEnds(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					if tt.produce == nil {
 						self := make(chan *lifecycle.Stream[int], 1)
-						tt.produce = func(ctx context.Context, yield func(int) bool) error { return (<-self).Close(ctx) }
+						tt.produce = func(ctx context.Context, yield func(int) bool) error { return (<-self).Close(context.Background()) }
 						tt.consume = func(_ context.Context, _ context.CancelFunc, st *lifecycle.Stream[int]) {
 							self <- st
 							drainStream(t.Context(), nil, st)
