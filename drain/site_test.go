@@ -216,6 +216,21 @@ func (s *site) stop(ctx context.Context, budget time.Duration) <-chan stopped {
 	return done
 }
 
+// end does to the step what a plan does that gives it so long.
+func (s *site) end(within time.Duration) (err error, took time.Duration) {
+	ctx, cancel := context.WithTimeout(s.t.Context(), within)
+	defer cancel()
+	done, begin := make(chan error, 1), time.Now()
+	go func() { done <- s.Step().Stop(ctx) }()
+	select {
+	case err = <-done:
+	case <-ctx.Done():
+		s.Step().Kill()
+		err = <-done
+	}
+	return err, time.Since(begin)
+}
+
 // waits checks that a stop is not over, nor Serve.
 func (s *site) waits(done <-chan stopped) {
 	select {

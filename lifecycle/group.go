@@ -190,7 +190,7 @@ func (g *Group) run(ctx context.Context) error {
 	if g.Limit < 0 {
 		return fmt.Errorf("lifecycle: Group.Limit: %d is negative; 0 means any number", g.Limit)
 	}
-	if err := g.Drain.Validate(); err != nil {
+	if err := g.validate(); err != nil {
 		return err
 	}
 	if ctx.Err() != nil {
@@ -214,24 +214,34 @@ func (g *Group) run(ctx context.Context) error {
 	if g.Logger != nil {
 		g.Logger.InfoContext(ctx, "stop", stopAttrs(why)...)
 	}
-	var err error
-	if len(g.Drain.Phases) > 0 || !t.quiet() { // else there is nothing to drain
-		_, err = g.plan().Run(ctx)
+	var err, late error
+	if len(g.Drain.Phases) > 0 {
+		_, err = g.plan(g.Drain.Phases).Run(ctx)
+	}
+	if !t.quiet() && (len(g.Drain.Phases) == 0 || !t.closed()) { // no phase of the plan was theirs
+		_, late = g.plan(nil).Run(ctx)
 	}
 	t.close(why)
-	return t.result(err)
+	return t.result(err, late)
 }
 
-// plan returns the drain plan, with a phase for the tasks unless Step was called
-// for one.
-func (g *Group) plan() *drain.Plan {
-	p := &drain.Plan{Phases: g.Drain.Phases, Budget: g.Drain.Budget, Logger: cmp.Or(g.Drain.Logger, g.Logger)}
+// plan returns the drain plan with these phases, and one for the tasks unless
+// Step was called for one of them.
+func (g *Group) plan(phases []drain.Phase) *drain.Plan {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if !g.stepped {
-		p.Phases = append(slices.Clip(p.Phases), drain.Phase{Name: "tasks", Steps: []drain.Step{g.step()}})
+	if !g.stepped || len(phases) == 0 {
+		phases = append(slices.Clip(phases), drain.Phase{Name: "tasks", Steps: []drain.Step{g.step()}})
 	}
-	return p
+	return &drain.Plan{Phases: phases, Budget: g.Drain.Budget, Logger: cmp.Or(g.Drain.Logger, g.Logger)}
+}
+
+// validate returns what the drain would say of its plan, before anything runs.
+func (g *Group) validate() error {
+	if len(g.Drain.Phases) == 0 {
+		return g.Drain.Validate()
+	}
+	return g.plan(g.Drain.Phases).Validate()
 }
 
 // start runs Start, and stops waiting for one that ignores its context.

@@ -80,6 +80,14 @@ func TestGroupRun(t *testing.T) {
 		}, s, s, "drain: x: work failed"},
 		{"a deaf Start", func(g *lifecycle.Group) { g.Start = deaf }, s, 26 * s, "lifecycle: start: lifecycle: 1 task did not end: start (1) at time.Sleep"},
 		{"an invalid plan", func(g *lifecycle.Group) { g.Drain.Budget = -1 }, 0, 0, "drain: Budget: -1ns is negative; 0 means 25s"},
+		{"a phase of the name that the tasks' own would have", func(g *lifecycle.Group) {
+			g.Drain.Phases = []drain.Phase{{Name: "tasks", Steps: []drain.Step{{Name: "x", Stop: until}}}}
+		}, 0, 0, `drain: phase "tasks": Name: used twice; give each phase its own`},
+		{"Step is not in the plan that it was called for", func(g *lifecycle.Group) {
+			g.Step()
+			g.Drain.Phases = []drain.Phase{{Name: "x", Steps: []drain.Step{{Name: "x", Stop: func(context.Context) error { return nil }}}}}
+			g.Go("a", func(ctx context.Context) error { <-ctx.Done(); time.Sleep(s); return nil })
+		}, s, 2 * s, ""},
 		{"an invalid limit", func(g *lifecycle.Group) { g.Limit = -1 }, 0, 0, "lifecycle: Group.Limit: -1 is negative; 0 means any number"},
 		{"a limit", func(g *lifecycle.Group) {
 			g.Limit = 2
@@ -279,3 +287,21 @@ func TestLeakError(t *testing.T) {
 }
 
 func stuckHere(free chan struct{}) { <-free }
+
+// A plan of somebody else may have the group's Step: Run returns with it.
+func TestGroupStepInAnotherPlan(t *testing.T) {
+	bubble(t, func(t *testing.T, ctx context.Context, _ *lifecycle.Flag) {
+		var g lifecycle.Group
+		g.Go("a", func(ctx context.Context) error { <-ctx.Done(); time.Sleep(s); return nil })
+		plan := drain.Plan{Phases: []drain.Phase{{Name: "tasks", Steps: []drain.Step{g.Step()}}}}
+		time.AfterFunc(s, func() {
+			if _, err := plan.Run(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+		begin := time.Now()
+		if err := g.Run(ctx); err != nil || time.Since(begin) != 2*s {
+			t.Errorf("%v after %v", err, time.Since(begin))
+		}
+	})
+}

@@ -233,7 +233,8 @@ func (t *tasks) wait(ctx context.Context) error {
 	}
 }
 
-func (t *tasks) quiet() bool { return t.word.Load()>>1 == 0 }
+func (t *tasks) quiet() bool  { return t.word.Load()>>1 == 0 }
+func (t *tasks) closed() bool { return t.word.Load()&1 != 0 }
 
 // stop begins the stop. The first cause counts.
 func (t *tasks) stop(why error) {
@@ -302,10 +303,7 @@ func (t *tasks) kill() {
 }
 
 // result ends the wait for tasks, and joins what went wrong.
-func (t *tasks) result(drained error) error {
-	if t.over != nil {
-		close(t.over)
-	}
+func (t *tasks) result(drained ...error) error {
 	var leak error
 	if n := int(t.word.Load() >> 1); n > 0 {
 		leak = leaked(t.owner, n)
@@ -313,8 +311,8 @@ func (t *tasks) result(drained error) error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.failures) == 0 && drained == nil && leak == nil {
-		return nil
+	if t.over != nil {
+		close(t.over)
 	}
-	return errors.Join(append(t.failures, drained, leak)...)
+	return errors.Join(append(append(t.failures, drained...), leak)...)
 }
