@@ -165,11 +165,11 @@ func (s *site) begin(path string) <-chan error {
 // dial sends what a client of HTTP/1 would, or would not.
 func (s *site) dial(send string) net.Conn {
 	c, err := net.Dial("tcp", s.addr)
-	if s.secure {
-		c, err = tls.Client(c, &tls.Config{InsecureSkipVerify: true}), nil
-	}
 	if err != nil {
 		s.t.Fatal(err)
+	}
+	if s.secure {
+		c = tls.Client(c, &tls.Config{InsecureSkipVerify: true})
 	}
 	s.t.Cleanup(func() { c.Close() })
 	io.WriteString(c, send)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -28,11 +29,17 @@ type life struct {
 	cancel context.CancelCauseFunc // of the parent context
 	order  chan func() error       // what the task is to do
 	stuck  atomic.Bool             // the drain's first step and its Kill ignore everything
-	said   []string
+
+	mu   sync.Mutex
+	said []string
 }
 
 // say adds to what a row sees.
-func (l *life) say(format string, args ...any) { l.said = append(l.said, fmt.Sprintf(format, args...)) }
+func (l *life) say(format string, args ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.said = append(l.said, fmt.Sprintf(format, args...))
+}
 
 var (
 	errStop   = errors.New("stop")
@@ -62,7 +69,7 @@ var events = []struct {
 		l.say("again %v %v", time.Since(begin), err)
 	}},
 	{"Go", func(l *life) {
-		err := l.group.Go("late", func(context.Context) error { l.say("late ran"); return nil })
+		err := l.group.Go("late", func(context.Context) error { time.Sleep(1); l.say("late ran"); return nil })
 		l.say("Go %v", err)
 	}},
 	{"step stuck", func(l *life) { l.stuck.Store(true) }},
