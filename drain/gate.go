@@ -29,6 +29,7 @@ type Gate struct {
 	idle  chan struct{}       // made when the gate is shut
 	empty bool                // idle is closed: shut, and nobody within
 	cut   []string            // joined when a drain gave up
+	lost  error               // why one has
 }
 
 // Enter reports whether the caller may start a piece of work.
@@ -100,11 +101,26 @@ func (g *Gate) Join(ctx context.Context, name string) (_ context.Context, leave 
 func (g *Gate) add(e *entry) {
 	e.since = time.Now()
 	g.mu.Lock()
-	defer g.mu.Unlock()
 	if g.in == nil {
 		g.in = make(map[*entry]struct{})
 	}
 	g.in[e] = struct{}{}
+	e.told = g.idle != nil // it entered as the gate was shut, and the others were told
+	lost := g.lost
+	if lost != nil {
+		g.cutLocked(e)
+	}
+	g.mu.Unlock()
+	if lost != nil {
+		e.cancel(lost)
+	}
+}
+
+func (g *Gate) cutLocked(e *entry) {
+	if !e.cut {
+		e.cut = true
+		g.cut = append(g.cut, e.name)
+	}
 }
 
 func (g *Gate) remove(e *entry) {
@@ -186,6 +202,7 @@ func (g *Gate) wait(ctx context.Context) error {
 // giveUp cuts those who are still within the shut gate.
 func (g *Gate) giveUp(why error) error {
 	g.mu.Lock()
+	g.lost = why
 	within := int(g.word.Load() >> 1)
 	var es []*entry
 	for e := range g.in {
@@ -195,19 +212,14 @@ func (g *Gate) giveUp(why error) error {
 	names := make([]string, len(es))
 	for i, e := range es {
 		names[i] = e.name
-		if !e.cut {
-			e.cut = true
-			g.cut = append(g.cut, e.name)
-		}
+		g.cutLocked(e)
 	}
 	g.mu.Unlock()
 	if within == 0 {
 		return nil
 	}
 	for i, e := range es {
-		if e.cancel != nil {
-			e.cancel(why)
-		}
+		e.cancel(why)
 		names[i] += " " + time.Since(e.since).Round(time.Millisecond).String()
 	}
 	const most = 8
@@ -228,7 +240,7 @@ type entry struct {
 	gate   *Gate
 	name   string
 	since  time.Time
-	cancel context.CancelCauseFunc // nil: somebody else's to cancel
+	cancel context.CancelCauseFunc
 
 	// Guarded by gate.mu:
 	soft context.Context // made when Stopping first asks for it
@@ -249,17 +261,17 @@ func (e *entry) Value(key any) any {
 }
 
 // Soft implements [wire.Soft].
-func (e *entry) Soft() context.Context {
+func (e *entry) Soft() (soft, owner context.Context) {
 	e.gate.mu.Lock()
 	defer e.gate.mu.Unlock()
 	if e.soft == nil {
 		ctx, tell := context.WithCancelCause(context.Context(e))
-		e.soft, e.tell = soft{ctx, e.gate}, tell
+		e.soft, e.tell = softContext{ctx, e.gate}, tell
 		if e.told {
 			tell(errShut)
 		}
 	}
-	return e.soft
+	return e.soft, e
 }
 
 func (e *entry) announce() {
@@ -272,14 +284,14 @@ func (e *entry) announce() {
 	}
 }
 
-// soft is an entry's Stopping context. Its deadline is known once the gate is
+// softContext is an entry's Stopping context. Its deadline is known once the gate is
 // shut, so it is looked up when asked for.
-type soft struct {
+type softContext struct {
 	context.Context
 	gate *Gate
 }
 
-func (s soft) Deadline() (time.Time, bool) {
+func (s softContext) Deadline() (time.Time, bool) {
 	d, ok := s.Context.Deadline()
 	if until := s.gate.until.Load(); until != nil && (!ok || until.Before(d)) {
 		return *until, true

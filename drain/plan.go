@@ -38,7 +38,7 @@ type Plan struct {
 
 	mu     sync.Mutex
 	done   chan struct{} // made by the first Run, closed at its end
-	report Report
+	report *Report
 	err    error
 }
 
@@ -119,11 +119,12 @@ func (p *Plan) Run(ctx context.Context) (Report, error) {
 	}
 	p.mu.Unlock()
 	if first {
-		p.report, p.err = p.run(ctx)
+		report, err := p.run(ctx)
+		p.report, p.err = &report, err
 		close(done)
 	}
 	<-done
-	return p.report, p.err
+	return *p.report, p.err
 }
 
 func (p *Plan) run(ctx context.Context) (Report, error) {
@@ -134,7 +135,7 @@ func (p *Plan) run(ctx context.Context) (Report, error) {
 	r := &run{
 		clock:  clock{phases: p.Phases, deadline: deadline(p, stop.Asked(), begin)},
 		ctx:    context.WithoutCancel(ctx),
-		force:  stop.Force,
+		force:  stop.Force.Done(),
 		log:    cmp.Or(p.Logger, slog.New(slog.DiscardHandler)),
 		panics: p.Logger,
 	}

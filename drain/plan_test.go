@@ -22,12 +22,12 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// asked returns a context as a signal hook makes it, and its force channel.
-func asked(at time.Time) (context.Context, chan struct{}) {
-	force := make(chan struct{})
+// asked returns a context as a signal hook makes it, and what its second signal does.
+func asked(at time.Time) (context.Context, context.CancelFunc) {
+	forced, force := context.WithCancel(context.Background())
 	ctx, cancel := context.WithCancelCause(context.Background())
 	cancel(errors.New("told to stop"))
-	return context.WithValue(ctx, wire.StopKey, &wire.Stop{Asked: func() time.Time { return at }, Force: force}), force
+	return context.WithValue(ctx, wire.StopKey, &wire.Stop{Asked: func() time.Time { return at }, Force: forced}), force
 }
 
 // The behaviours of a step under test.
@@ -192,9 +192,9 @@ func TestPlanForce(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ctx, force := asked(time.Now())
 				if tt.after < 0 {
-					close(force)
+					force()
 				} else {
-					time.AfterFunc(tt.after, func() { close(force) })
+					time.AfterFunc(tt.after, force)
 				}
 				freed := make(chan struct{})
 				p := drain.Plan{Budget: 20 * s, Phases: []drain.Phase{

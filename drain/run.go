@@ -58,6 +58,9 @@ func (r *run) phase(i int) []Result {
 		select {
 		case e := <-w.ended:
 			w.take(ctx, e)
+			if ctx.Err() != nil { // a Stop that obeys its context may be seen before timeUp is
+				w.kill(ctx)
+			}
 		case <-force:
 			r.forced = true
 			r.log.WarnContext(ctx, "drain forced", "phase", p.Name)
@@ -69,6 +72,7 @@ func (r *run) phase(i int) []Result {
 			timeUp = nil
 			w.kill(ctx)
 		case <-hard.C:
+			w.kill(ctx)
 			over = true
 		}
 	}
@@ -147,10 +151,11 @@ func (w *work) stop(ctx context.Context) {
 	}
 }
 
-// kill forces the steps that are not done.
+// kill forces the steps that are not done: a Stop that gave up at the end of its
+// time, such as http.Server.Shutdown, has not done its work either.
 func (w *work) kill(ctx context.Context) {
 	for i := range w.steps {
-		if s := &w.steps[i]; s.Kill != nil && !s.killed.began && (s.stopped.running || !s.stopped.began) {
+		if s := &w.steps[i]; s.Kill != nil && !s.killed.began && (s.stopped.running || !s.stopped.began || s.late && s.stopped.err != nil) {
 			w.begin(ctx, s, &s.killed, func(context.Context) error { s.Kill(); return nil })
 		}
 	}
@@ -166,12 +171,14 @@ func (w *work) begin(ctx context.Context, s *step, c *call, f func(context.Conte
 		labels.Set(ctx)
 		labels.Call(ctx, w.panics, "step "+s.Name, f, func(err error) {
 			w.mu.Lock()
-			defer w.mu.Unlock()
-			if w.over {
-				w.log.WarnContext(ctx, "abandoned step returned", "phase", w.phase, "step", s.Name, "took", time.Since(w.start), "error", err)
-				return
+			over := w.over
+			if !over {
+				w.ended <- ending{s, c, err}
 			}
-			w.ended <- ending{s, c, err}
+			w.mu.Unlock()
+			if over {
+				w.log.WarnContext(ctx, "abandoned step returned", "phase", w.phase, "step", s.Name, "took", time.Since(w.start), "error", err)
+			}
 		})
 	}()
 }

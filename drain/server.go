@@ -138,14 +138,6 @@ func (s *Server) stop(ctx context.Context) error {
 		return errNoHTTP
 	}
 	s.stopCtx.Store(&ctx)
-	err := s.drain(ctx)
-	if err != nil {
-		s.kill() // here, as a plan need not kill a step that has returned
-	}
-	return err
-}
-
-func (s *Server) drain(ctx context.Context) error {
 	g := s.gate()
 	if s.serving.Load() && !s.stopped.Load() {
 		s.settle(ctx)

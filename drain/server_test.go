@@ -283,7 +283,7 @@ func TestServerForced(t *testing.T) {
 		ctx, force := asked(time.Now())
 		done := s.stop(ctx, 10*time.Second)
 		begin := time.Now()
-		close(force)
+		force()
 		got := <-done
 		if took := time.Since(begin); took > 500*ms || !errors.Is(got.err, context.Canceled) || !strings.Contains(fmt.Sprint(got.err), "GET /deaf") {
 			t.Errorf("took %v: %v", took, got.err)

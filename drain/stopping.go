@@ -16,11 +16,35 @@ import (
 // lifecycle.Group's task it ends when the group begins to stop. Elsewhere
 // nobody announces a stop, and Stopping returns ctx itself.
 //
-// It ends with the context it announces for at the latest, and costs nothing
-// to call again.
+// It has the values of ctx, and ends with ctx at the latest.
 func Stopping(ctx context.Context) context.Context {
-	if s, ok := ctx.Value(wire.SoftKey).(wire.Soft); ok {
-		return s.Soft()
+	s, ok := ctx.Value(wire.SoftKey).(wire.Soft)
+	if !ok {
+		return ctx
 	}
-	return ctx
+	soft, owner := s.Soft()
+	if done := ctx.Done(); done == nil || done == owner.Done() {
+		return &told{soft, ctx}
+	}
+	// ctx may end by itself. Both registrations go when it does.
+	both, cancel := context.WithCancelCause(ctx)
+	forget := context.AfterFunc(soft, func() { cancel(context.Cause(soft)) })
+	context.AfterFunc(ctx, func() { forget() })
+	return both
+}
+
+// told is a soft context with the values of another one.
+type told struct {
+	context.Context
+	values context.Context
+}
+
+// Value leaves to the soft context what package context asks its own contexts by
+// a key of this type: who ends, and why. Without it, context.Cause would answer
+// for the other one.
+func (t *told) Value(key any) any {
+	if _, ok := key.(*int); ok {
+		return t.Context.Value(key)
+	}
+	return t.values.Value(key)
 }

@@ -14,7 +14,7 @@ import (
 type Flag struct {
 	raised atomic.Bool
 	end    context.CancelCauseFunc // ends the flag's context
-	force  chan struct{}           // closed at the stage forced
+	force  context.CancelFunc      // called at the stage forced
 
 	mu    sync.Mutex
 	stage stage
@@ -50,9 +50,20 @@ func (s stage) next(since time.Duration) stage {
 // first Raise and is forced by the second. It is [WithSignals] without the
 // process: for tests, and for programs that are told to stop in another way.
 func WithFlag(ctx context.Context) (context.Context, *Flag) {
-	f := &Flag{force: make(chan struct{})}
+	f := new(Flag)
+	outer := wire.StopOf(ctx) // of another hook: both count
+	stop := wire.Stop{Asked: func() time.Time { return earlier(outer.Asked(), f.when()) }}
+	stop.Force, f.force = context.WithCancel(outer.Force)
 	ctx, f.end = context.WithCancelCause(ctx)
-	return context.WithValue(ctx, wire.StopKey, &wire.Stop{Asked: f.when, Force: f.force}), f
+	return context.WithValue(ctx, wire.StopKey, &stop), f
+}
+
+// earlier returns the earlier of two times; zero is never.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // Raise asks for a stop, with why as the context's cause; nil means
@@ -75,7 +86,7 @@ func (f *Flag) raise(now time.Time, why error) stage {
 		f.raised.Store(true)
 		f.end(why)
 	case forced:
-		close(f.force)
+		f.force()
 	}
 	return next
 }

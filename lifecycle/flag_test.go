@@ -52,12 +52,12 @@ func TestFlag(t *testing.T) {
 		if !f.Raised() || context.Cause(ctx) != why || stop.Asked() != begin {
 			t.Errorf("raised %v, cause %v, asked %v", f.Raised(), context.Cause(ctx), stop.Asked())
 		}
-		if closed(stop.Force) {
+		if stop.Force.Err() != nil {
 			t.Error("forced by a double")
 		}
 		time.Sleep(2 * time.Millisecond)
 		f.Raise(nil)
-		if !closed(stop.Force) || stop.Asked() != begin {
+		if stop.Force.Err() == nil || stop.Asked() != begin {
 			t.Errorf("not forced, or asked at %v", stop.Asked())
 		}
 		time.Sleep(time.Second)
@@ -76,11 +76,26 @@ func TestFlagParent(t *testing.T) {
 	}
 }
 
-func closed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
+// A flag inside another one's context: both stop it, and both force.
+func TestFlagNested(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now()
+		outside, outer := WithFlag(t.Context())
+		ctx, inner := WithFlag(outside)
+		stop := wire.StopOf(ctx)
+		time.Sleep(time.Second)
+		outer.Raise(nil)
+		if ctx.Err() == nil || inner.Raised() || stop.Asked().Sub(begin) != time.Second {
+			t.Errorf("%v, raised %v, asked %v", ctx.Err(), inner.Raised(), stop.Asked())
+		}
+		time.Sleep(time.Second)
+		inner.Raise(nil)
+		if stop.Force.Err() != nil || stop.Asked().Sub(begin) != time.Second {
+			t.Errorf("forced by one Raise of each, asked %v", stop.Asked())
+		}
+		outer.Raise(nil)
+		if stop.Force.Err() == nil {
+			t.Error("not forced by the outer flag's second Raise")
+		}
+	})
 }

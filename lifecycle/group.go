@@ -84,35 +84,37 @@ var errAllEnded = errors.New("lifecycle: all tasks have returned")
 // told to end, and where the stop finds it waiting for the Limit.
 func (g *Group) Go(name string, f func(ctx context.Context) error) error {
 	if f == nil {
-		return fmt.Errorf("lifecycle: task %s: nil function", name)
+		panic("lifecycle: Group.Go: nil function for task " + name)
 	}
 	t := g.tasks.Load()
 	if t == nil {
-		g.mu.Lock()
-		if t = g.tasks.Load(); t == nil {
-			defer g.mu.Unlock()
-			if g.state == stopped {
-				return ErrStopped
-			}
-			if len(g.queue) == cap(g.queue) {
-				g.grow()
-			}
-			g.queue = append(g.queue, task{name, f})
-			return nil
+		var err error
+		if t, err = g.enqueue(name, f); t == nil {
+			return err
 		}
-		g.mu.Unlock()
 	}
 	return t.start(task{name, f}, nil)
 }
 
-// grow makes room in the queue: none on the heap for a small group, and in few
-// steps for a large one.
-func (g *Group) grow() {
-	if g.queue == nil {
+// enqueue keeps a task for later, unless the tasks have started meanwhile. The
+// queue takes no memory of its own for a small group, and few steps for a large
+// one.
+func (g *Group) enqueue(name string, f func(context.Context) error) (*tasks, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if t := g.tasks.Load(); t != nil {
+		return t, nil
+	}
+	switch {
+	case g.state == stopped:
+		return nil, ErrStopped
+	case g.queue == nil:
 		g.queue = g.room[:0]
-	} else {
+	case len(g.queue) == cap(g.queue):
 		g.queue = slices.Grow(g.queue, max(13, 3*len(g.queue)))
 	}
+	g.queue = append(g.queue, task{name, f})
+	return nil, nil
 }
 
 // Step returns the step of a drain plan that cancels the tasks' contexts, with
@@ -128,17 +130,26 @@ func (g *Group) step() drain.Step {
 	return drain.Step{
 		Name: "tasks",
 		Stop: func(ctx context.Context) error {
-			if t := g.tasks.Load(); t != nil {
-				return t.end(ctx)
+			if g.reached() {
+				return g.body.end(ctx)
 			}
 			return nil
 		},
 		Kill: func() {
-			if t := g.tasks.Load(); t != nil {
-				t.kill()
+			if g.reached() {
+				g.body.kill()
 			}
 		},
 	}
+}
+
+// reached begins the stop, and reports whether the tasks have started: if they
+// have not, they will not.
+func (g *Group) reached() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.body.stop(errReached)
+	return g.tasks.Load() != nil
 }
 
 // Run's steps each follow the one before:
@@ -165,13 +176,9 @@ func (g *Group) Run(ctx context.Context) error {
 	case idle:
 		g.state = starting
 		g.mu.Unlock()
-		err := g.run(ctx)
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		g.err, g.state, g.queue = err, stopped, nil
-		if g.done != nil {
-			close(g.done)
-		}
+		err := labels.ErrGoexit // or a panic: of Logger's handler, there is nobody else
+		defer func() { g.finish(err) }()
+		err = g.run(ctx)
 		return err
 	case stopped:
 		defer g.mu.Unlock()
@@ -186,6 +193,15 @@ func (g *Group) Run(ctx context.Context) error {
 	return g.err
 }
 
+func (g *Group) finish(err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.err, g.state, g.queue = err, stopped, nil
+	if g.done != nil {
+		close(g.done)
+	}
+}
+
 func (g *Group) run(ctx context.Context) error {
 	if g.Limit < 0 {
 		return fmt.Errorf("lifecycle: Group.Limit: %d is negative; 0 means any number", g.Limit)
@@ -193,10 +209,10 @@ func (g *Group) run(ctx context.Context) error {
 	if err := g.validate(); err != nil {
 		return err
 	}
-	if ctx.Err() != nil {
-		return nil
-	}
 	if g.Start != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
 		if err := g.start(ctx); err != nil {
 			if ctx.Err() != nil && obeyed(err, context.Cause(ctx)) {
 				return nil
@@ -208,21 +224,30 @@ func (g *Group) run(ctx context.Context) error {
 	t.init(ctx, g.Limit, g.Logger)
 	g.launch(ctx, t)
 	why := t.wait(ctx)
-	g.mu.Lock()
-	g.state = draining
-	g.mu.Unlock()
 	if g.Logger != nil {
 		g.Logger.InfoContext(ctx, "stop", stopAttrs(why)...)
 	}
+	ctx = stoppedAt(ctx, time.Now())
 	var err, late error
 	if len(g.Drain.Phases) > 0 {
 		_, err = g.plan(g.Drain.Phases).Run(ctx)
 	}
-	if !t.quiet() && (len(g.Drain.Phases) == 0 || !t.closed()) { // no phase of the plan was theirs
+	if !t.closeQuiet() && !t.gaveUp.Load() { // no phase of the plan was theirs
 		_, late = g.plan(nil).Run(ctx)
 	}
-	t.close(why)
+	t.cancel(why)
 	return t.result(err, late)
+}
+
+// stoppedAt returns ctx with the time of a stop that no signal asked for, so
+// that all that follows has one deadline.
+func stoppedAt(ctx context.Context, now time.Time) context.Context {
+	stop := wire.StopOf(ctx)
+	if !stop.Asked().IsZero() {
+		return ctx
+	}
+	stop.Asked = func() time.Time { return now }
+	return context.WithValue(ctx, wire.StopKey, &stop)
 }
 
 // plan returns the drain plan with these phases, and one for the tasks unless
@@ -231,7 +256,11 @@ func (g *Group) plan(phases []drain.Phase) *drain.Plan {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if !g.stepped || len(phases) == 0 {
-		phases = append(slices.Clip(phases), drain.Phase{Name: "tasks", Steps: []drain.Step{g.step()}})
+		name := "tasks"
+		if slices.ContainsFunc(phases, func(p drain.Phase) bool { return p.Name == name }) {
+			name = "the group's tasks"
+		}
+		phases = append(slices.Clip(phases), drain.Phase{Name: name, Steps: []drain.Step{g.step()}})
 	}
 	return &drain.Plan{Phases: phases, Budget: g.Drain.Budget, Logger: cmp.Or(g.Drain.Logger, g.Logger)}
 }
@@ -264,7 +293,7 @@ func (g *Group) start(ctx context.Context) error {
 	select {
 	case err := <-done:
 		return err
-	case <-stop.Force:
+	case <-stop.Force.Done():
 	case <-patience.C:
 	}
 	return leaked(owner, 1)
@@ -272,17 +301,20 @@ func (g *Group) start(ctx context.Context) error {
 
 // launch starts the queued tasks, unless a stop came first.
 func (g *Group) launch(ctx context.Context, t *tasks) {
+	if ctx.Err() != nil {
+		t.stop(context.Cause(ctx))
+	}
 	g.mu.Lock()
 	queue := g.queue
 	g.queue, g.state = nil, running
 	g.tasks.Store(t)
 	g.mu.Unlock()
 	for _, q := range queue {
-		if ctx.Err() != nil || t.start(q, ctx.Done()) != nil {
+		if ctx.Err() != nil || t.stopCause() != nil || t.start(q, ctx.Done()) != nil {
 			t.log.WarnContext(ctx, "task not started", "task", q.name)
 		}
 	}
-	t.launched(len(queue))
+	t.leave() // Run's own hold
 }
 
 // condition returns the state, and the cause of a stop.
@@ -290,15 +322,11 @@ func (g *Group) condition() (state, error) {
 	g.mu.Lock()
 	s := g.state
 	g.mu.Unlock()
-	if t := g.tasks.Load(); t != nil {
-		if why := t.stopCause(); why != nil {
-			if s == running {
-				s = draining
-			}
-			return s, why
-		}
+	why := g.body.stopCause()
+	if s == running && why != nil {
+		s = draining
 	}
-	return s, nil
+	return s, why
 }
 
 func stopAttrs(why error) []any {

@@ -3,17 +3,20 @@ package lifecycle_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/evenkeel-go/evenkeel/drain"
 	"github.com/evenkeel-go/evenkeel/lifecycle"
+	"github.com/evenkeel-go/evenkeel/restart"
 )
 
 const s = time.Second
@@ -81,8 +84,42 @@ func TestGroupRun(t *testing.T) {
 		{"a deaf Start", func(g *lifecycle.Group) { g.Start = deaf }, s, 26 * s, "lifecycle: start: lifecycle: 1 task did not end: start (1) at time.Sleep"},
 		{"an invalid plan", func(g *lifecycle.Group) { g.Drain.Budget = -1 }, 0, 0, "drain: Budget: -1ns is negative; 0 means 25s"},
 		{"a phase of the name that the tasks' own would have", func(g *lifecycle.Group) {
-			g.Drain.Phases = []drain.Phase{{Name: "tasks", Steps: []drain.Step{{Name: "x", Stop: until}}}}
-		}, 0, 0, `drain: phase "tasks": Name: used twice; give each phase its own`},
+			g.Drain.Phases = []drain.Phase{{Name: "tasks", Steps: []drain.Step{{Name: "x", Stop: func(context.Context) error { return nil }}}}}
+			g.Go("a", until)
+		}, s, s, ""},
+		{"a panic with the stop's cause", func(g *lifecycle.Group) {
+			g.Go("a", func(ctx context.Context) error { <-ctx.Done(); panic(context.Cause(ctx)) })
+		}, s, s, "lifecycle: task a: panic: told to stop"},
+		{"a failure beside the stop's cause", func(g *lifecycle.Group) {
+			g.Go("a", func(ctx context.Context) error { <-ctx.Done(); return errors.Join(ctx.Err(), errWork) })
+		}, s, s, "lifecycle: task a: context canceled\nwork failed"},
+		{"a permanent error", func(g *lifecycle.Group) {
+			g.Go("a", func(ctx context.Context) error { <-ctx.Done(); return restart.Permanent(ctx.Err()) })
+		}, s, s, "lifecycle: task a: context canceled"},
+		{"a wrapped and joined cause", func(g *lifecycle.Group) {
+			g.Go("a", func(ctx context.Context) error {
+				<-ctx.Done()
+				return errors.Join(fmt.Errorf("a: %w", ctx.Err()), context.Cause(ctx))
+			})
+		}, s, s, ""},
+		{"a panic of a stream that nobody looks at", func(g *lifecycle.Group) {
+			g.Go("a", func(ctx context.Context) error {
+				for range lifecycle.Generate(ctx, 0, func(context.Context, func(int) bool) error { panic("oh") }).All() {
+				}
+				<-ctx.Done()
+				return nil
+			})
+		}, 0, 0, "lifecycle: task stream: panic: oh"},
+		{"a failure while tasks are launched", func(g *lifecycle.Group) {
+			g.Limit = 1
+			g.Go("a", func(context.Context) error { return errWork })
+			g.Go("b", func(context.Context) error { return errors.New("started after the stop") })
+		}, 0, 0, "lifecycle: task a: work failed"},
+		{"Step is called for nothing, and a task is deaf", func(g *lifecycle.Group) {
+			g.Step()
+			g.Drain.Phases = []drain.Phase{{Name: "x", Steps: []drain.Step{{Name: "x", Stop: deaf}}}}
+			g.Go("worker", deaf)
+		}, s, 27 * s, "drain: x: abandoned: still running at the end of its phase\ndrain: tasks: abandoned"},
 		{"Step is not in the plan that it was called for", func(g *lifecycle.Group) {
 			g.Step()
 			g.Drain.Phases = []drain.Phase{{Name: "x", Steps: []drain.Step{{Name: "x", Stop: func(context.Context) error { return nil }}}}}
@@ -302,6 +339,79 @@ func TestGroupStepInAnotherPlan(t *testing.T) {
 		begin := time.Now()
 		if err := g.Run(ctx); err != nil || time.Since(begin) != 2*s {
 			t.Errorf("%v after %v", err, time.Since(begin))
+		}
+	})
+}
+
+// A Step that comes before the tasks keeps them from starting.
+func TestGroupStepBeforeTasks(t *testing.T) {
+	bubble(t, func(t *testing.T, ctx context.Context, _ *lifecycle.Flag) {
+		g := lifecycle.Group{Start: func(context.Context) error { time.Sleep(2 * s); return nil }}
+		g.Go("a", func(context.Context) error { panic("ran") })
+		plan := drain.Plan{Phases: []drain.Phase{{Name: "tasks", Steps: []drain.Step{g.Step()}}}}
+		time.AfterFunc(s, func() { plan.Run(ctx) })
+		begin := time.Now()
+		if err := g.Run(ctx); err != nil || time.Since(begin) != 2*s {
+			t.Errorf("%v after %v", err, time.Since(begin))
+		}
+	})
+}
+
+// The last Go before the end is refused, or its task is waited for.
+func TestGroupLateGo(t *testing.T) {
+	for range 2000 {
+		var g lifecycle.Group
+		var ran, accepted atomic.Int64
+		task := func(context.Context) error { time.Sleep(time.Microsecond); ran.Add(1); return nil }
+		g.Go("first", func(context.Context) error { return nil })
+		var wg sync.WaitGroup
+		for range 2 {
+			wg.Go(func() {
+				for g.Go("late", task) == nil {
+					if accepted.Add(1) > 50 {
+						return
+					}
+				}
+			})
+		}
+		if err := g.Run(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		wg.Wait()
+	}
+}
+
+type key struct{}
+
+// Stopping keeps what callers put into the context: values, and its own end.
+func TestStoppingOfDerived(t *testing.T) {
+	bubble(t, func(t *testing.T, ctx context.Context, flag *lifecycle.Flag) {
+		var g lifecycle.Group
+		g.Drain.Phases = []drain.Phase{{Name: "wait", Steps: []drain.Step{{Name: "wait", Stop: func(context.Context) error { time.Sleep(s); return nil }}}}}
+		g.Go("a", func(ctx context.Context) error {
+			withValue := context.WithValue(ctx, key{}, "kept")
+			short, cancel := context.WithTimeout(withValue, s)
+			defer cancel()
+			for _, soft := range []context.Context{drain.Stopping(withValue), drain.Stopping(short), drain.Stopping(drain.Stopping(withValue))} {
+				if soft.Value(key{}) != "kept" || soft.Err() != nil {
+					t.Errorf("value %v, %v", soft.Value(key{}), soft.Err())
+				}
+			}
+			<-drain.Stopping(short).Done()
+			if err := drain.Stopping(short).Err(); err != context.DeadlineExceeded {
+				t.Errorf("the end of a derived context is %v", err)
+			}
+			flag.Raise(errWork)
+			child, cancel := context.WithCancel(drain.Stopping(withValue))
+			defer cancel()
+			<-child.Done()
+			if ctx.Err() != nil || context.Cause(child) != errWork {
+				t.Errorf("%v, %v", ctx.Err(), context.Cause(child))
+			}
+			return nil
+		})
+		if err := g.Run(ctx); err != nil {
+			t.Error(err)
 		}
 	})
 }

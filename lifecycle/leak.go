@@ -52,7 +52,8 @@ func leaked(owner string, live int) error {
 }
 
 // A PanicError is a panic of a task, a step or a stream's producer. It was
-// printed when it happened. It wraps the value where that is an error.
+// printed when it happened. It does not wrap the value: an error that somebody
+// panicked with is not an error that somebody returned.
 //
 // It has the fields Value any and Stack []byte.
 type PanicError = labels.PanicError

@@ -85,7 +85,7 @@ func programs() {
 			fmt.Println("ready")
 			<-ctx.Done()
 			fmt.Println("asked")
-			<-wire.StopOf(ctx).Force
+			<-wire.StopOf(ctx).Force.Done()
 			fmt.Println("forced")
 			select {}
 		},

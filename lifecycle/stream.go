@@ -24,7 +24,6 @@ type Stream[T any] struct {
 
 	producer atomic.Int64  // its goroutine's id; 0 until it runs
 	closed   atomic.Bool   // somebody wants no more
-	refused  atomic.Bool   // a yield came after the end
 	done     chan struct{} // closed when the producer has returned
 	err      error         // what it came to, once done is closed
 
@@ -41,12 +40,12 @@ type Stream[T any] struct {
 // taken. yield returns false once nobody wants more, and then f should return;
 // it must not be called after f has returned.
 //
-// A panic of f is printed to standard error and becomes a [*PanicError].
+// A panic of f is printed to standard error, becomes a [*PanicError], and stops
+// the group whose task's context it was given.
 func Generate[T any](ctx context.Context, buffer int, f func(ctx context.Context, yield func(T) bool) error) *Stream[T] {
 	s := &Stream[T]{owner: ctx, done: make(chan struct{}), handover: newHandover[T](buffer)}
 	if ctx.Err() != nil {
 		s.ctx, s.cancel = ctx, func(error) {}
-		s.refused.Store(true)
 		s.finish(nil)
 		return s
 	}
@@ -82,8 +81,8 @@ func (s *Stream[T]) All() iter.Seq[T] {
 }
 
 // Err returns the producer's error once it has returned. What it returns
-// because the stream was closed is not an error; that the owner's context ended
-// the stream too early is one. Before, Err is nil.
+// because the stream was closed is not an error. That its owner's context had
+// ended is one, as there may have been more to come. Before, Err is nil.
 func (s *Stream[T]) Err() error {
 	select {
 	case <-s.done:
@@ -97,7 +96,8 @@ func (s *Stream[T]) Err() error {
 // Where ctx ends first it returns ctx's cause and a [*LeakError] with the
 // producer's stack. It may be called by anybody, at any time, many times: while
 // the producer runs or is blocked, from inside the loop, and from inside the
-// producer, where it only stops and does not wait for itself.
+// producer, where it only stops and does not wait for itself. In a task that was
+// told to end, pass context.WithoutCancel(ctx) to wait all the same.
 func (s *Stream[T]) Close(ctx context.Context) error {
 	s.stop()
 	select {
@@ -105,7 +105,7 @@ func (s *Stream[T]) Close(ctx context.Context) error {
 		return s.err
 	default:
 	}
-	if s.producer.Load() == goroutine() {
+	if id := goroutine(); id != 0 && id == s.producer.Load() {
 		return nil
 	}
 	select {
@@ -124,20 +124,20 @@ func (s *Stream[T]) stop() {
 }
 
 func (s *Stream[T]) yield(v T) bool {
-	if s.ctx.Err() == nil && s.put(s.ctx.Done(), v) {
-		return true
-	}
-	s.refused.Store(true)
-	return false
+	return s.ctx.Err() == nil && s.put(s.ctx.Done(), v)
 }
 
 // finish is called once, with what the producer returned.
 func (s *Stream[T]) finish(err error) {
 	switch {
-	case s.closed.Load() && errors.Is(err, context.Canceled):
+	case s.closed.Load() && obeyed(err, errClosed):
 		err = nil
-	case err == nil && s.refused.Load() && !s.closed.Load():
-		err = context.Cause(s.owner)
+	case err == nil && s.owner.Err() != nil && !s.closed.Load():
+		err = context.Cause(s.owner) // it may have had more to yield
+	}
+	var p *PanicError
+	if t, ok := s.owner.Value(groupKey{}).(*tasks); ok && errors.As(err, &p) {
+		t.failed("stream", err) // whoever takes from the stream may not look
 	}
 	s.err = err
 	close(s.done)

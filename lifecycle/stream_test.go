@@ -246,7 +246,7 @@ func TestStreamLoopWaits(t *testing.T) {
 		})
 		for range st.All() {
 		}
-		if err := st.Err(); !returned || err != nil {
+		if err := st.Err(); !returned || err != context.DeadlineExceeded {
 			t.Errorf("producer returned: %v; Err %v", returned, err)
 		}
 	})

@@ -5,11 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/evenkeel-go/evenkeel/drain"
 	"github.com/evenkeel-go/evenkeel/internal/labels"
 	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
@@ -31,6 +32,8 @@ type tasks struct {
 	// slips in behind the close, and giving up leaves no waiter behind.
 	word atomic.Int64
 	wake chan struct{} // has room for one: word fell to 0, or the stop began
+
+	gaveUp atomic.Bool // a Step has waited for as long as it could
 
 	names atomic.Pointer[named] // the latest first
 
@@ -60,6 +63,8 @@ func (unending) Done() <-chan struct{}       { return nil }
 func (unending) Err() error                  { return nil }
 
 func (t *tasks) init(ctx context.Context, limit int, log *slog.Logger) {
+	t.mu.Lock() // a Step of another plan may stop what has not begun
+	defer t.mu.Unlock()
 	t.above, t.owner = unending{ctx}, labels.Path(ctx)
 	t.Context, t.cancel = context.WithCancelCause(&t.above)
 	t.log, t.panics = log, log
@@ -75,8 +80,12 @@ func (t *tasks) init(ctx context.Context, limit int, log *slog.Logger) {
 
 var discard = slog.New(slog.DiscardHandler)
 
+// groupKey is the key of the tasks that a context belongs to.
+type groupKey struct{}
+
 func (t *tasks) Value(key any) any {
-	if key == wire.SoftKey {
+	switch key {
+	case wire.SoftKey, groupKey{}:
 		return t
 	}
 	return t.Context.Value(key)
@@ -84,20 +93,20 @@ func (t *tasks) Value(key any) any {
 
 // Soft implements [wire.Soft]. Inside a task of another group, it ends with that
 // group's too: who waits for that one's stop wants to be told through both.
-func (t *tasks) Soft() context.Context {
+func (t *tasks) Soft() (soft, owner context.Context) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.soft == nil {
-		parent := drain.Stopping(t.Context)
-		if parent == t.Context {
-			parent = t
+		var outer context.Context = t
+		if s, ok := t.Context.Value(wire.SoftKey).(wire.Soft); ok {
+			outer, _ = s.Soft()
 		}
-		t.soft, t.tell = context.WithCancelCause(parent)
+		t.soft, t.tell = context.WithCancelCause(outer)
 		if t.cause != nil {
 			t.tell(t.cause)
 		}
 	}
-	return t.soft
+	return t.soft, t
 }
 
 // start starts a task, or where there is no slot waits for one, until the stop
@@ -181,7 +190,7 @@ func (t *tasks) ended(name string, err error) {
 		t.failed(name, err)
 	}
 	t.release()
-	t.leave(true)
+	t.leave()
 }
 
 // failed begins the stop, unless err only says that it has begun.
@@ -190,31 +199,42 @@ func (t *tasks) failed(name string, err error) {
 		return
 	}
 	err = fmt.Errorf("lifecycle: task %s: %w", name, err)
-	t.log.ErrorContext(t, "task failed", "task", name, "error", err)
 	t.mu.Lock()
 	t.failures = append(t.failures, err)
 	t.mu.Unlock()
 	t.stop(err)
+	wake(t.wake)
+	t.log.ErrorContext(t, "task failed", "task", name, "error", err)
 }
 
-// obeyed reports whether err only says that a stop was asked for, for that cause.
+// obeyed reports whether err says no more than that a stop was asked for, for
+// that cause: each of its branches ends in the cause or in context.Canceled. A
+// panic, a leak or what a restart cannot mend is more than that.
 func obeyed(err, why error) bool {
-	return errors.Is(err, context.Canceled) || errors.Is(err, why)
+	if reflect.TypeOf(why).Comparable() && err == why {
+		return true
+	}
+	switch e := err.(type) {
+	case nil, *PanicError, *LeakError, interface{ Permanent() bool }:
+		return false
+	case interface{ Unwrap() []error }:
+		all := e.Unwrap()
+		return len(all) > 0 && !slices.ContainsFunc(all, func(err error) bool { return !obeyed(err, why) })
+	case interface{ Unwrap() error }:
+		return obeyed(e.Unwrap(), why)
+	}
+	return errors.Is(err, context.Canceled)
 }
 
-func (t *tasks) leave(last bool) {
+// leave counts a task out, or Run's own hold.
+func (t *tasks) leave() {
 	switch t.word.Add(-2) {
 	case 0:
-		if last {
-			wake(t.wake)
-		}
+		wake(t.wake)
 	case 1:
 		close(t.idle)
 	}
 }
-
-// launched ends Run's own hold on the count.
-func (t *tasks) launched(n int) { t.leave(n > 0) }
 
 // wait returns at the stop, with its cause.
 func (t *tasks) wait(ctx context.Context) error {
@@ -222,26 +242,25 @@ func (t *tasks) wait(ctx context.Context) error {
 		if why := t.stopCause(); why != nil {
 			return why
 		}
+		if t.quiet() && t.names.Load() != nil { // there were tasks
+			return t.stop(errAllEnded)
+		}
 		select {
 		case <-ctx.Done():
-			t.stop(context.Cause(ctx))
+			return t.stop(context.Cause(ctx))
 		case <-t.wake:
-			if t.quiet() { // no task has come after the last one left
-				t.stop(errAllEnded)
-			}
 		}
 	}
 }
 
-func (t *tasks) quiet() bool  { return t.word.Load()>>1 == 0 }
-func (t *tasks) closed() bool { return t.word.Load()&1 != 0 }
+func (t *tasks) quiet() bool { return t.word.Load()>>1 == 0 }
 
-// stop begins the stop. The first cause counts.
-func (t *tasks) stop(why error) {
+// stop begins the stop, and returns its cause: the first counts.
+func (t *tasks) stop(why error) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.cause != nil {
-		return
+		return t.cause
 	}
 	t.cause = why
 	if t.stopping != nil {
@@ -250,7 +269,7 @@ func (t *tasks) stop(why error) {
 	if t.tell != nil {
 		t.tell(why)
 	}
-	wake(t.wake)
+	return why
 }
 
 func (t *tasks) stopCause() error {
@@ -261,17 +280,30 @@ func (t *tasks) stopCause() error {
 
 // close takes no more tasks and cancels those that live.
 func (t *tasks) close(why error) {
-	t.stop(why)
-	t.mu.Lock()
-	if t.word.Load()&1 == 0 && !t.word.CompareAndSwap(0, 1) {
-		t.idle, t.over = make(chan struct{}), make(chan struct{})
-		if t.word.Or(1) == 0 { // the last one has left meanwhile
-			close(t.idle)
-		}
+	why = t.stop(why)
+	if !t.closeQuiet() {
+		t.closeLive()
 	}
-	why = t.cause
-	t.mu.Unlock()
 	t.cancel(why)
+}
+
+// closeQuiet closes where no task lives, and reports whether that is so now.
+func (t *tasks) closeQuiet() bool {
+	return t.word.Load() == 1 || t.word.CompareAndSwap(0, 1)
+}
+
+// closeLive closes where tasks live, unless somebody has.
+func (t *tasks) closeLive() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.word.Load()&1 != 0 {
+		return
+	}
+	t.idle, t.over = make(chan struct{}), make(chan struct{})
+	if t.word.Or(1) == 0 { // the last one has left meanwhile
+		close(t.idle)
+	}
+	wake(t.wake)
 }
 
 // errReached is the cause where a plan that is not the group's own has its Step.
@@ -287,6 +319,7 @@ func (t *tasks) end(ctx context.Context) error {
 	case <-t.idle:
 		return nil
 	case <-ctx.Done():
+		t.gaveUp.Store(true)
 		return context.Cause(ctx)
 	}
 }
@@ -296,6 +329,7 @@ func (t *tasks) kill() {
 	if t.quiet() {
 		return
 	}
+	t.gaveUp.Store(true)
 	select {
 	case <-t.idle:
 	case <-t.over:

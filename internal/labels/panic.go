@@ -17,12 +17,6 @@ type PanicError struct {
 
 func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
 
-// Unwrap returns the value that was panicked with, where it is an error.
-func (e *PanicError) Unwrap() error {
-	err, _ := e.Value.(error)
-	return err
-}
-
 // ErrGoexit stands for a function that neither returned nor panicked.
 var ErrGoexit = errors.New("called runtime.Goexit")
 
@@ -32,25 +26,25 @@ var ErrGoexit = errors.New("called runtime.Goexit")
 // goroutine, so done must not count on Call's return.
 func Call(ctx context.Context, log *slog.Logger, name string, f func(context.Context) error, done func(error)) {
 	err := ErrGoexit
+	defer func() { done(err) }() // also where log's handler panics
 	defer func() {
 		if v := recover(); v != nil {
-			err = caught(ctx, log, name, v)
+			p := &PanicError{v, debug.Stack()}
+			err = p
+			p.print(ctx, log, name)
 		}
-		done(err)
 	}()
 	err = f(ctx)
 }
 
-// caught is a function of its own, as its frame is large: most calls do without
+// print is a function of its own, as its frame is large: most calls do without
 // it, and a goroutine's first stack has room for little more than a kilobyte.
 //
 //go:noinline
-func caught(ctx context.Context, log *slog.Logger, name string, v any) error {
-	p := &PanicError{v, debug.Stack()}
+func (e *PanicError) print(ctx context.Context, log *slog.Logger, name string) {
 	if log != nil {
-		log.ErrorContext(ctx, "panic", "name", name, "error", p, "stack", string(p.Stack))
+		log.ErrorContext(ctx, "panic", "name", name, "error", e, "stack", string(e.Stack))
 	} else {
-		fmt.Fprintf(os.Stderr, "evenkeel: %s: %v\n%s", name, p, p.Stack)
+		fmt.Fprintf(os.Stderr, "evenkeel: %s: %v\n%s", name, e, e.Stack)
 	}
-	return p
 }

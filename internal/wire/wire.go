@@ -20,7 +20,7 @@ const (
 // A Stop is the state of a signal hook.
 type Stop struct {
 	Asked func() time.Time // when a stop was first asked for; zero while none was
-	Force <-chan struct{}  // closed when it was asked for again
+	Force context.Context  // ends when it was asked for again
 }
 
 // StopOf returns the Stop in ctx, or one that never happens.
@@ -28,11 +28,12 @@ func StopOf(ctx context.Context) Stop {
 	if s, ok := ctx.Value(StopKey).(*Stop); ok {
 		return *s
 	}
-	return Stop{Asked: func() time.Time { return time.Time{} }}
+	return Stop{Asked: func() time.Time { return time.Time{} }, Force: context.Background()}
 }
 
 // Soft is who announces a stop before it cancels anything.
 type Soft interface {
-	// Soft returns a context that ends when the stop is announced.
-	Soft() context.Context
+	// Soft returns a context that ends when the stop is announced, and the one
+	// that it announces the end of.
+	Soft() (soft, owner context.Context)
 }
