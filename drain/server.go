@@ -93,7 +93,13 @@ func (s *Server) ListenAndServe(ctx context.Context) error {
 		return err
 	}
 	cut := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() { defer close(cut); s.close() })
+	stop := context.AfterFunc(ctx, func() {
+		defer close(cut)
+		g := s.gate()
+		g.shut(ctx)
+		g.giveUp(context.Cause(ctx))
+		s.close()
+	})
 	err = s.Serve(l)
 	if !stop() {
 		<-cut

@@ -160,8 +160,10 @@ func TestTallied(t *testing.T) {
 			{Msg: "client gone", Session: "b", Kind: "answer", Attempt: "1"},
 			{Msg: "leaving", Session: "b"},
 		}).failed) == 1,
-		"an unanswered one":       len(tallied([]line{{Msg: "typed", Session: "b"}}).failed) == 1,
-		"one whose user has left": len(tallied([]line{{Msg: "typed", Session: "b"}, {Msg: "leaving", Session: "b"}}).failed) == 0,
+		"an unanswered one":      len(tallied([]line{{Msg: "typed", Session: "b"}}).failed) == 1,
+		"one whose CLI has left": len(tallied([]line{{Msg: "typed", Session: "b"}, {Msg: "leaving", Session: "b"}}).failed) == 1,
+		"one cut by leaving":     with(line{Msg: "leaving", Session: "b"}).cut == 0 && tallied([]line{{Msg: "leaving", Session: "b"}, {Msg: "client gone", Session: "b", Kind: "answer"}}).cut == 1,
+		"answered twice":         with(line{Msg: "answered", Session: "b"}).unanswered == 7*time.Second,
 	} {
 		if !ok {
 			t.Error(what)

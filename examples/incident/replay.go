@@ -43,6 +43,8 @@ type process struct {
 // up: everything waited for takes an answer at most.
 func (w *world) stuck() time.Duration { return w.scaled(2*longestAnswer) + 20*time.Second }
 
+var errStuck = errors.New("it does not come")
+
 // run replays the schedule and returns when every process has ended.
 func (w *world) run(ctx context.Context) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
@@ -78,7 +80,7 @@ func (w *world) run(ctx context.Context) (err error) {
 
 // end lets the last answer arrive, and the user leave.
 func (w *world) end() error {
-	ctx, cancel := context.WithTimeout(w.ctx, w.stuck())
+	ctx, cancel := context.WithTimeoutCause(w.ctx, w.stuck(), errStuck)
 	defer cancel()
 	if err := w.wait(ctx, has(line{Msg: "answered", Session: w.current})); err != nil {
 		return fmt.Errorf("%s world: waiting for the last answer: %w", w.World, err)
@@ -86,17 +88,30 @@ func (w *world) end() error {
 	for _, p := range w.clis {
 		p.stdin.Close()
 	}
-	for _, p := range w.clis {
-		<-p.done
+	for session, p := range w.clis {
+		if err := p.ended(ctx); err != nil {
+			return fmt.Errorf("%s world: waiting for the end of CLI %s: %w", w.World, session, err)
+		}
 	}
 	w.super.stdin.Close()
-	<-w.super.done
-	return w.ctx.Err()
+	if err := w.super.ended(ctx); err != nil {
+		return fmt.Errorf("%s world: waiting for the end of the supervisor: %w", w.World, err)
+	}
+	return nil
+}
+
+func (p *process) ended(ctx context.Context) error {
+	select {
+	case <-p.done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // await waits for the state that e presupposes.
 func (w *world) await(e event) error {
-	ctx, cancel := context.WithTimeoutCause(w.ctx, w.stuck(), errors.New("it does not come"))
+	ctx, cancel := context.WithTimeoutCause(w.ctx, w.stuck(), errStuck)
 	defer cancel()
 	who := e.who
 	if who == gateway {

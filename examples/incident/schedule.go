@@ -10,8 +10,8 @@ const (
 	streams       = 16                     // at work in a CLI
 	tasks         = 15                     // at work in a CLI
 	longestAnswer = 150 * time.Second      // how long one is streamed: longer than the user ever waited for a cut one
-	answersEnd    = 180 * time.Second      // the gateway's timeout for answers, after; a tenth of it is kept for force
-	drainBudget   = 200 * time.Second      // for all of its drain, after
+	answersEnd    = 240 * time.Second      // the gateway's timeout for answers, after; a tenth of it is kept for force
+	drainBudget   = 260 * time.Second      // for all of its drain, after
 	retryDelay    = 1 * time.Second        // a CLI's first, after; before there was none
 	restartDelay  = 100 * time.Millisecond // the supervisor's on failure, in real time: systemd's default RestartSec
 )

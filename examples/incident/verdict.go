@@ -10,8 +10,8 @@ import (
 
 // A tally is what a world's lines amount to.
 type tally struct {
-	failed     []string       // sessions whose answer did not arrive although nobody asked to stop
-	cut        int            // responses that began and did not end, although nobody asked to stop
+	failed     []string       // sessions whose answer did not arrive; in the schedule no user leaves before
+	cut        int            // answers that began and did not end, and sessions before their CLI said goodbye
 	cuts       map[string]int // of them answers, by session
 	restarts   int            // gateways started after the first
 	streams    int            // opened and not closed
@@ -26,10 +26,9 @@ type tally struct {
 func tallied(lines []line) tally {
 	t := tally{cuts: map[string]int{}, restarts: -1}
 	var (
-		left     = map[string]bool{}      // sessions whose CLI asked to stop, so far
+		left     = map[string]bool{}      // sessions whose CLI said goodbye, so far
 		over     = map[[3]string]bool{}   // responses that are counted, or ended well
 		typed    = map[string]time.Time{} // sessions that wait for an answer
-		failed   = map[string]bool{}
 		waiting  time.Time
 		restart  time.Time
 		sessions []string
@@ -46,23 +45,25 @@ func tallied(lines []line) tally {
 				waiting = l.Time
 			}
 		case "answered":
-			t.longest = max(t.longest, l.Time.Sub(typed[l.Session]))
-			delete(typed, l.Session)
-			failed[l.Session] = false
 			over[response] = true
-			t.unanswered += l.Time.Sub(waiting)
-			waiting = time.Time{}
+			if began, ok := typed[l.Session]; ok {
+				t.longest = max(t.longest, l.Time.Sub(began))
+				delete(typed, l.Session)
+			}
+			if !waiting.IsZero() {
+				t.unanswered += l.Time.Sub(waiting)
+				waiting = time.Time{}
+			}
 		case "goodbye", "response ended":
 			over[response] = true
 		case "cut", "client gone": // the two ends of a response; either may be dead
-			if over[response] || left[l.Session] {
+			if over[response] || l.Kind == "session" && left[l.Session] {
 				break
 			}
 			over[response] = true
 			t.cut++
 			if l.Kind == "answer" {
 				t.cuts[l.Session]++
-				failed[l.Session] = true
 			}
 		case "leaving":
 			left[l.Session] = true
@@ -91,7 +92,7 @@ func tallied(lines []line) tally {
 		}
 	}
 	for _, s := range sessions {
-		if _, waits := typed[s]; failed[s] || waits && !left[s] {
+		if _, waits := typed[s]; waits {
 			t.failed = append(t.failed, s)
 		}
 	}
@@ -131,7 +132,7 @@ func compare(out io.Writer, r role, before, after tally) bool {
 	number("tasks that did not end", before.tasks, after.tasks, tasks)
 	row("processes that ended badly", fmt.Sprint(len(before.bad)), "", fmt.Sprint(len(after.bad)), "0", len(after.bad) == 0)
 	row("user without an answer", seconds(before.unanswered), "", seconds(after.unanswered), "", true)
-	bound := r.scaled(longestAnswer) + after.slowest // the longest answer plus one restart
+	bound := r.scaled(longestAnswer) + min(after.slowest, r.scaled(drainBudget)) // the longest answer plus one restart
 	row("longest wait for one answer", seconds(before.longest), "", seconds(after.longest), "up to "+seconds(bound), after.longest <= bound)
 	w.Flush()
 	for _, t := range []struct {
