@@ -69,7 +69,7 @@ var events = []struct {
 		l.say("again %v %v", time.Since(begin), err)
 	}},
 	{"Go", func(l *life) {
-		err := l.group.Go("late", func(context.Context) error { time.Sleep(1); l.say("late ran"); return nil })
+		err := l.group.Go("late", func(context.Context) error { time.Sleep(time.Nanosecond); l.say("late ran"); return nil })
 		l.say("Go %v", err)
 	}},
 	{"step stuck", func(l *life) { l.stuck.Store(true) }},

@@ -129,11 +129,19 @@ func (w *world) await(e event) error {
 	case replied:
 		return w.wait(ctx, func(ls []line) bool { return w.streaming(ls, who) || has(line{Msg: "answered", Session: who})(ls) })
 	case ready:
+		return w.wait(ctx, gatewayReady)
+	case reacted:
+		cut := has(line{Msg: "cut", Session: who, Kind: "answer"})
 		return w.wait(ctx, func(ls []line) bool {
-			return count(ls, line{Msg: "gateway ready"}) > count(ls, line{Msg: "restart job"})
+			return cut(ls) && gatewayReady(ls) || count(ls, line{Msg: "drain began", Who: gateway}) == count(ls, line{Msg: "restart job"})
 		})
 	}
 	return nil
+}
+
+// gatewayReady reports whether every restart is over.
+func gatewayReady(ls []line) bool {
+	return count(ls, line{Msg: "gateway ready"}) > count(ls, line{Msg: "restart job"})
 }
 
 // streaming reports whether a session gets an answer.
@@ -237,7 +245,7 @@ func has(l line) func([]line) bool {
 
 func count(ls []line, l line) (n int) {
 	for _, x := range ls {
-		if x.Msg == l.Msg && (l.Session == "" || x.Session == l.Session) && (l.Kind == "" || x.Kind == l.Kind) {
+		if x.Msg == l.Msg && (l.Who == "" || x.Who == l.Who) && (l.Session == "" || x.Session == l.Session) && (l.Kind == "" || x.Kind == l.Kind) {
 			n++
 		}
 	}

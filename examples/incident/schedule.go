@@ -38,6 +38,7 @@ const (
 	streaming state = "streaming"
 	replied   state = "streaming or answered"
 	ready     state = "gateway ready"
+	reacted   state = "cut and gateway ready, or gateway draining"
 )
 
 const gateway = "gateway"
@@ -57,7 +58,7 @@ var schedule = []event{
 	{"22:52:11", "225211", start, ready, "User's first reconnect attempt"},
 	{"22:53:40", "225211", ask, connected, "API call began"},
 	{"22:55:01", gateway, renew, streaming, "Gateway received SIGTERM"},
-	{"22:55:13", "225211", askAgain, ready, "API stream interrupted; retry"},
+	{"22:55:13", "225211", askAgain, reacted, "API stream interrupted; retry"},
 	{"22:55:38", "225211", hangUp, replied, "Retry interrupted again, SIGHUP received"},
 	{"22:56:42", "225642", start, ready, "User's second reconnect attempt"},
 	{"22:56:42", "225642", ask, connected, `typed "hi"`},
