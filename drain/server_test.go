@@ -153,7 +153,7 @@ func TestServerAgainst(t *testing.T) {
 			if tt.want != "" {
 				within /= 8
 			}
-			err, took := s.end(within)
+			took, err := s.end(within)
 			if (err == nil) != (tt.want == "") || !strings.Contains(fmt.Sprint(err), tt.want) || took > within+time.Second {
 				t.Errorf("took %v: %v; want %q", took, err, tt.want)
 			}
@@ -225,7 +225,7 @@ func TestServerStalledGoodbye(t *testing.T) {
 	s := serve(t, web, func(l net.Listener) net.Listener { return stallListener{l, &stall} })
 	s.dial("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 	stall.Store(<-idle)
-	if err, took := s.end(100 * ms); err != nil || took > 2*time.Second { // nobody was cut
+	if took, err := s.end(100 * ms); err != nil || took > 2*time.Second { // nobody was cut
 		t.Errorf("took %v: %v", took, err)
 	}
 }

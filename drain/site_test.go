@@ -217,7 +217,7 @@ func (s *site) stop(ctx context.Context, budget time.Duration) <-chan stopped {
 }
 
 // end does to the step what a plan does that gives it so long.
-func (s *site) end(within time.Duration) (err error, took time.Duration) {
+func (s *site) end(within time.Duration) (took time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(s.t.Context(), within)
 	defer cancel()
 	done, begin := make(chan error, 1), time.Now()
@@ -228,7 +228,7 @@ func (s *site) end(within time.Duration) (err error, took time.Duration) {
 		s.Step().Kill()
 		err = <-done
 	}
-	return err, time.Since(begin)
+	return time.Since(begin), err
 }
 
 // waits checks that a stop is not over, nor Serve.
