@@ -21,7 +21,7 @@ import (
 //
 // The zero Policy is the documented default.
 type Policy struct {
-	Min    time.Duration // delay of level 1; 0 means 1 s
+	Min    time.Duration // delay of level 1, and less than Max by its jitter at least; 0 means 1 s
 	Max    time.Duration // bound on every delay, jitter included; 0 means 5 min
 	Factor float64       // from each level to the next; 0 means 2
 	Jitter float64       // the part of a delay added by chance at most; 0 means 0.25, negative none
@@ -134,6 +134,9 @@ func (p Policy) delay(level int, run int64) time.Duration {
 // A panic is printed with its stack, to Logger or else to standard error, and
 // counts as a failure; so it does not reach the group.
 func (p Policy) Wrap(f func(context.Context) error) func(context.Context) error {
+	if f == nil {
+		panic("restart: Policy.Wrap: nil function")
+	}
 	return func(ctx context.Context) error {
 		if err := p.Validate(); err != nil {
 			return Permanent(err)
