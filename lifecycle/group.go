@@ -227,16 +227,24 @@ func (g *Group) run(ctx context.Context) error {
 	if g.Logger != nil {
 		g.Logger.InfoContext(ctx, "stop", stopAttrs(why)...)
 	}
-	ctx = stoppedAt(ctx, time.Now())
-	var err, late error
+	if len(g.Drain.Phases) > 0 || !t.closeQuiet() {
+		err := g.drain(stoppedAt(ctx, time.Now()), t)
+		t.cancel(why)
+		return t.result(err)
+	}
+	t.cancel(why) // there is nothing to drain
+	return t.result(nil)
+}
+
+func (g *Group) drain(ctx context.Context, t *tasks) (err error) {
 	if len(g.Drain.Phases) > 0 {
 		_, err = g.plan(g.Drain.Phases).Run(ctx)
 	}
-	if !t.closeQuiet() && !t.gaveUp.Load() { // no phase of the plan was theirs
-		_, late = g.plan(nil).Run(ctx)
+	if t.closeQuiet() || t.gaveUp.Load() {
+		return err
 	}
-	t.cancel(why)
-	return t.result(err, late)
+	_, late := g.plan(nil).Run(ctx) // no phase of the plan was the tasks'
+	return errors.Join(err, late)
 }
 
 // stoppedAt returns ctx with the time of a stop that no signal asked for, so

@@ -37,8 +37,9 @@ type tasks struct {
 
 	names atomic.Pointer[named] // the latest first
 
+	cause atomic.Pointer[error] // of the stop; nil before
+
 	mu       sync.Mutex
-	cause    error         // of the stop; nil before
 	idle     chan struct{} // made by close, or nil where no task lived; closed when word falls to 1
 	over     chan struct{} // made with idle; closed when Run has given up waiting
 	failures []error
@@ -102,8 +103,8 @@ func (t *tasks) Soft() (soft, owner context.Context) {
 			outer, _ = s.Soft()
 		}
 		t.soft, t.tell = context.WithCancelCause(outer)
-		if t.cause != nil {
-			t.tell(t.cause)
+		if why := t.stopCause(); why != nil {
+			t.tell(why)
 		}
 	}
 	return t.soft, t
@@ -259,10 +260,10 @@ func (t *tasks) quiet() bool { return t.word.Load()>>1 == 0 }
 func (t *tasks) stop(why error) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.cause != nil {
-		return t.cause
+	if first := t.stopCause(); first != nil {
+		return first
 	}
-	t.cause = why
+	t.cause.Store(&why)
 	if t.stopping != nil {
 		close(t.stopping)
 	}
@@ -273,9 +274,10 @@ func (t *tasks) stop(why error) error {
 }
 
 func (t *tasks) stopCause() error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.cause
+	if why := t.cause.Load(); why != nil {
+		return *why
+	}
+	return nil
 }
 
 // close takes no more tasks and cancels those that live.
@@ -337,7 +339,7 @@ func (t *tasks) kill() {
 }
 
 // result ends the wait for tasks, and joins what went wrong.
-func (t *tasks) result(drained ...error) error {
+func (t *tasks) result(drained error) error {
 	var leak error
 	if n := int(t.word.Load() >> 1); n > 0 {
 		leak = leaked(t.owner, n)
@@ -348,5 +350,8 @@ func (t *tasks) result(drained ...error) error {
 	if t.over != nil {
 		close(t.over)
 	}
-	return errors.Join(append(append(t.failures, drained...), leak)...)
+	if len(t.failures) == 0 && drained == nil && leak == nil {
+		return nil
+	}
+	return errors.Join(append(t.failures, drained, leak)...)
 }
