@@ -9,7 +9,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/evenkeel-go/evenkeel/internal/labels"
 	"github.com/evenkeel-go/evenkeel/internal/wire"
@@ -20,7 +19,6 @@ import (
 type tasks struct {
 	context.Context
 	cancel context.CancelCauseFunc
-	above  unending
 	owner  string
 	log    *slog.Logger // never nil
 	panics *slog.Logger // the group's own, where nil means standard error
@@ -55,19 +53,11 @@ type named struct {
 	n    int // the length of the list
 }
 
-// unending is a context without its end. It spares the allocation of
-// context.WithoutCancel.
-type unending struct{ context.Context }
-
-func (unending) Deadline() (time.Time, bool) { return time.Time{}, false }
-func (unending) Done() <-chan struct{}       { return nil }
-func (unending) Err() error                  { return nil }
-
 func (t *tasks) init(ctx context.Context, limit int, log *slog.Logger) {
 	t.mu.Lock() // a Step of another plan may stop what has not begun
 	defer t.mu.Unlock()
-	t.above, t.owner = unending{ctx}, labels.Path(ctx)
-	t.Context, t.cancel = context.WithCancelCause(&t.above)
+	t.Context, t.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	t.owner = labels.Path(ctx)
 	t.log, t.panics = log, log
 	if log == nil {
 		t.log = discard

@@ -58,6 +58,8 @@ func TestArguments(t *testing.T) {
 		{"-scale NaN", "incident: -scale: NaN is"},
 		{"-scale 1e-9", "incident: -scale: 1e-09 is"},
 		{"-out " + file, "incident: -out: "},
+		{"-scale fast", `incident: invalid value "fast" for flag -scale`},
+		{"-fast", "incident: flag provided but not defined: -fast"},
 		{"now", `incident: unexpected argument "now"`},
 	} {
 		var out, errs bytes.Buffer

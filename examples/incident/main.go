@@ -34,21 +34,21 @@ func main() {
 // 1 where one does not, 2 for arguments it cannot use.
 func run(args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("incident", flag.ContinueOnError)
-	flags.SetOutput(stderr)
+	flags.SetOutput(io.Discard) // Parse's errors are printed below, in one line
 	scale := flags.Float64("scale", 60, "how many times faster than the incident's 12 minutes, 120 at most")
 	verbose := flags.Bool("v", false, "show the log lines of all processes")
 	dir := flags.String("out", "", "keep the log lines in this `folder`, as before.jsonl and after.jsonl")
-	if err := flags.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return 0
-		}
-		return 2
-	}
 	refuse := func(format string, args ...any) int {
 		fmt.Fprintf(stderr, "incident: "+format+"\n", args...)
 		return 2
 	}
-	switch {
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		flags.SetOutput(stdout)
+		flags.PrintDefaults()
+		return 0
+	case err != nil:
+		return refuse("%v; -h lists the flags", err)
 	case flags.NArg() > 0:
 		return refuse("unexpected argument %q", flags.Arg(0))
 	case !(*scale >= minScale && *scale <= maxScale):
