@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http/httptest"
 	"syscall"
+	"testing"
 	"time"
 
 	"github.com/evenkeel-go/evenkeel/drain"
@@ -173,4 +174,22 @@ func ExampleExitCode() {
 	// 0
 	// 1
 	// 78
+}
+
+// At its end the test fails, and names what it left behind. It may run beside
+// others: goleak.VerifyNone(t) would blame it for theirs.
+func ExampleVerifyNone() {
+	test := func(t *testing.T) {
+		t.Parallel()
+		ctx := lifecycle.VerifyNone(t)
+		var g lifecycle.Group
+		g.Go("worker", func(context.Context) error {
+			go func() { select {} }() // found, although the worker has returned
+			return nil
+		})
+		if err := g.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	}
+	_ = test // func TestWorker(t *testing.T)
 }
