@@ -81,7 +81,7 @@ var errAllEnded = errors.New("lifecycle: all tasks have returned")
 // context.Canceled or of the stop's cause is as good as nil.
 //
 // Go returns [ErrStopped] for a task that will not run: once the tasks have been
-// told to end, and where the stop finds it waiting for the Limit.
+// told to end, and where the stop finds it waiting for the Limit. A nil f panics.
 func (g *Group) Go(name string, f func(ctx context.Context) error) error {
 	if f == nil {
 		panic("lifecycle: Group.Go: nil function for task " + name)
@@ -152,7 +152,8 @@ func (g *Group) reached() bool {
 	return g.tasks.Load() != nil
 }
 
-// Run's steps each follow the one before:
+// Run runs the tasks until a stop, drains, and returns what went wrong. Its steps
+// each follow the one before:
 //
 //	Start runs; if it fails, nothing else does
 //	tasks start, and readiness turns true; without a task Run waits for ctx
@@ -167,10 +168,15 @@ func (g *Group) reached() bool {
 // context.Cause(ctx). Else it returns the tasks' failures, then those of the
 // plan's steps in phase order, then the [*LeakError], joined. It waits for the
 // plan's Budget at most, and for a Start that ignores its context as long, or
-// until a second stop. Where ctx has ended before Run, nothing runs.
+// until a second stop. Where ctx has ended before Run, no task runs, and with a
+// Start nothing at all.
 //
-// Concurrent and later callers wait for the one run and get the same result.
+// Concurrent and later callers wait for the one run and get the same result. A
+// task must not call Run of its own group: it panics.
 func (g *Group) Run(ctx context.Context) error {
+	if t, ok := ctx.Value(groupKey{}).(*tasks); ok && t == &g.body {
+		panic("lifecycle: Group.Run called by one of its own tasks, for which it waits")
+	}
 	g.mu.Lock()
 	switch g.state {
 	case idle:

@@ -169,6 +169,14 @@ func TestGroupRun(t *testing.T) {
 	}
 }
 
+func TestGroupRunInOwnTask(t *testing.T) {
+	var g lifecycle.Group
+	g.Go("a", func(ctx context.Context) error { return g.Run(ctx) })
+	if err := g.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "panic: lifecycle: Group.Run called by one of its own tasks") {
+		t.Error(err)
+	}
+}
+
 // The order of a stop, as Run's doc comment lists it.
 func TestGroupOrder(t *testing.T) {
 	bubble(t, func(t *testing.T, ctx context.Context, flag *lifecycle.Flag) {

@@ -7,9 +7,11 @@ import (
 	"github.com/evenkeel-go/evenkeel/internal/labels"
 )
 
-// A LeakError says which tasks had not returned when [Group.Run] did.
+// A LeakError says which tasks had not returned when [Group.Run] did. It also
+// stands for a Start that Run gave up on, and for the producer that
+// [Stream.Close] did, with a Live of 1.
 type LeakError struct {
-	Live  int    // tasks that had not returned; exact
+	Live  int    // how many had not returned; exact
 	Found []Leak // their goroutines, and those that tasks started and left behind
 }
 

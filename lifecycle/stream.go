@@ -27,7 +27,7 @@ type Stream[T any] struct {
 	done     chan struct{} // closed when the producer has returned
 	err      error         // what it came to, once done is closed
 
-	handover[T]
+	elements handover[T]
 }
 
 // Generate starts f in a goroutine and returns the stream of what it yields.
@@ -43,7 +43,7 @@ type Stream[T any] struct {
 // A panic of f is printed to standard error, becomes a [*PanicError], and stops
 // the group whose task's context it was given.
 func Generate[T any](ctx context.Context, buffer int, f func(ctx context.Context, yield func(T) bool) error) *Stream[T] {
-	s := &Stream[T]{owner: ctx, done: make(chan struct{}), handover: newHandover[T](buffer)}
+	s := &Stream[T]{owner: ctx, done: make(chan struct{}), elements: newHandover[T](buffer)}
 	if ctx.Err() != nil {
 		s.ctx, s.cancel = ctx, func(error) {}
 		s.finish(nil)
@@ -76,7 +76,7 @@ func (s *Stream[T]) All() iter.Seq[T] {
 			}
 			<-s.done
 		}()
-		ended = s.each(s.ctx.Done(), func(v T) bool { return !s.closed.Load() && body(v) })
+		ended = s.elements.each(s.ctx.Done(), func(v T) bool { return !s.closed.Load() && body(v) })
 	}
 }
 
@@ -124,7 +124,7 @@ func (s *Stream[T]) stop() {
 }
 
 func (s *Stream[T]) yield(v T) bool {
-	return s.ctx.Err() == nil && s.put(s.ctx.Done(), v)
+	return s.ctx.Err() == nil && s.elements.put(s.ctx.Done(), v)
 }
 
 // finish is called once, with what the producer returned.
