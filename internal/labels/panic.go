@@ -26,13 +26,14 @@ var ErrGoexit = errors.New("called runtime.Goexit")
 // goroutine, so done must not count on Call's return.
 func Call(ctx context.Context, log *slog.Logger, name string, f func(context.Context) error, done func(error)) {
 	err := ErrGoexit
-	defer func() { done(err) }() // also where log's handler panics
 	defer func() {
 		if v := recover(); v != nil {
 			p := &PanicError{v, debug.Stack()}
-			err = p
+			defer done(p) // also where log's handler panics
 			p.print(ctx, log, name)
+			return
 		}
+		done(err)
 	}()
 	err = f(ctx)
 }
