@@ -27,6 +27,7 @@
 //	drain forced             phase
 //	step ended               phase, step, outcome, took, error
 //	abandoned step returned  phase, step, took, error
+//	stacks missing           phase, error
 //	drain ended              took, failed, forced
 //	task failed              task, error
 //	task not started         task

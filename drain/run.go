@@ -207,7 +207,7 @@ func (w *work) results(ctx context.Context) []Result {
 	if w.running > 0 {
 		var err error
 		if stuck, err = labels.Below(w.owner); err != nil {
-			w.log.ErrorContext(ctx, "no stacks of abandoned steps", "phase", w.phase, "error", err)
+			w.log.ErrorContext(ctx, "stacks missing", "phase", w.phase, "error", err)
 		}
 	}
 	results := make([]Result, len(w.steps))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -20,6 +21,7 @@ type Stream[T any] struct {
 	ctx    context.Context // the producer's: ends with the owner's, or by Close
 	cancel context.CancelCauseFunc
 	owner  context.Context // what Generate was given
+	group  *tasks          // the owner's; nil where it is no group's
 	label  string
 
 	producer atomic.Int64  // its goroutine's id; 0 until it runs
@@ -40,23 +42,26 @@ type Stream[T any] struct {
 // taken. yield returns false once nobody wants more, and then f should return;
 // it must not be called after f has returned.
 //
-// A panic of f is printed to standard error, becomes a [*PanicError], and stops
-// the group whose task's context it was given.
+// A panic of f becomes a [*PanicError], and is printed to standard error. Where
+// the context is that of a group's task it goes to the group's Logger instead, if
+// there is one, and stops the group.
 func Generate[T any](ctx context.Context, buffer int, f func(ctx context.Context, yield func(T) bool) error) *Stream[T] {
 	s := &Stream[T]{owner: ctx, done: make(chan struct{}), elements: newHandover[T](buffer)}
+	var log *slog.Logger
+	if t, ok := ctx.Value(groupKey{}).(*tasks); ok {
+		s.group, log = t, t.panics
+	}
 	if ctx.Err() != nil {
 		s.ctx, s.cancel = ctx, func(error) {}
 		s.finish(nil)
 		return s
 	}
 	s.label = labels.Path(ctx)
-	labelled, cancel := context.WithCancelCause(labels.With(ctx, s.label, ""))
-	s.cancel = cancel
-	s.ctx = labelled
+	s.ctx, s.cancel = context.WithCancelCause(labels.With(ctx, s.label, ""))
 	go func() {
 		s.producer.Store(goroutine())
 		labels.Set(s.ctx)
-		labels.Call(s.ctx, nil, "stream", func(ctx context.Context) error { return f(ctx, s.yield) }, s.finish)
+		labels.Call(s.ctx, log, "stream", func(ctx context.Context) error { return f(ctx, s.yield) }, s.finish)
 	}()
 	return s
 }
@@ -136,8 +141,8 @@ func (s *Stream[T]) finish(err error) {
 		err = context.Cause(s.owner) // it may have had more to yield
 	}
 	var p *PanicError
-	if t, ok := s.owner.Value(groupKey{}).(*tasks); ok && errors.As(err, &p) {
-		t.failed("stream", err) // whoever takes from the stream may not look
+	if s.group != nil && errors.As(err, &p) {
+		s.group.failed("stream", err) // whoever takes from the stream may not look
 	}
 	s.err = err
 	close(s.done)

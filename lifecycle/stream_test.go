@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime"
 	"strings"
 	"sync"
@@ -151,6 +152,20 @@ func TestStreamStuck(t *testing.T) {
 		}
 		if err := st.Close(t.Context()); err != errWork {
 			t.Errorf("a later Close: %v", err)
+		}
+	})
+}
+
+// A panic in a stream goes where its group's panics go.
+func TestStreamPanicIsLogged(t *testing.T) {
+	bubble(t, func(t *testing.T, ctx context.Context, _ *lifecycle.Flag) {
+		var log strings.Builder
+		g := lifecycle.Group{Logger: slog.New(slog.NewTextHandler(&log, nil))}
+		g.Go("a", func(ctx context.Context) error {
+			return lifecycle.Generate(ctx, 0, func(context.Context, func(int) bool) error { panic("oh") }).Close(t.Context())
+		})
+		if err := g.Run(ctx); err == nil || !strings.Contains(log.String(), `msg=panic name=stream error="panic: oh"`) {
+			t.Errorf("%v, log:\n%s", err, &log)
 		}
 	})
 }

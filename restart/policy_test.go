@@ -63,6 +63,20 @@ func TestLevel(t *testing.T) {
 	}
 }
 
+// Whatever fails faster than Stable gets to the longest delay, at any period.
+func TestNoBlindPeriod(t *testing.T) {
+	p := Policy{}.filled()
+	for _, period := range []time.Duration{0, 10 * time.Millisecond, 2 * time.Second, 10 * time.Second, time.Minute, p.Max + 1, p.Stable - 1} {
+		level := 0
+		for range 20 {
+			level = p.next(level, period, true)
+		}
+		if d, top := p.base(level); !top {
+			t.Errorf("failing every %v waits for %v", period, d)
+		}
+	}
+}
+
 func TestValidate(t *testing.T) {
 	for _, tt := range []struct {
 		p    Policy

@@ -4,7 +4,6 @@ package proctest
 
 import (
 	"bufio"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -99,6 +98,3 @@ func (p *Process) Ended() (string, int) {
 	}
 	return string(rest), status(p.ProcessState)
 }
-
-// String is for failures.
-func (p *Process) String() string { return fmt.Sprint(p.Args) }
