@@ -186,6 +186,7 @@ func (g *Gate) listeners() []*entry {
 
 // wait ends when nobody is within the shut gate, or with ctx.
 func (g *Gate) wait(ctx context.Context) error {
+	wire.Count(ctx, g, g.within)
 	select {
 	case <-g.idle: // before ctx: a drain that is over cannot be late
 		return nil
@@ -199,11 +200,13 @@ func (g *Gate) wait(ctx context.Context) error {
 	}
 }
 
+func (g *Gate) within() int { return int(g.word.Load() >> 1) }
+
 // giveUp cuts those who are still within the shut gate.
 func (g *Gate) giveUp(why error) error {
 	g.mu.Lock()
 	g.lost = why
-	within := int(g.word.Load() >> 1)
+	within := g.within()
 	var es []*entry
 	for e := range g.in {
 		es = append(es, e)

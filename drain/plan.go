@@ -32,6 +32,13 @@ type Plan struct {
 	// reserve.
 	Budget time.Duration
 
+	// Progress is told how much is left, and when the plan will be over at the
+	// latest: once a second, at every change of phase, and at the end. What is
+	// left is the steps that have not ended, and the work that those wait for in
+	// a [Gate], a [Server] or a lifecycle.Group. It is called by one goroutine;
+	// where it blocks the drain goes on without it. Nil: nobody is told.
+	Progress func(left int, deadline time.Time)
+
 	// Logger gets a line at the plan's begin and end, for each phase and for
 	// each step. Nil means silence.
 	Logger *slog.Logger
@@ -134,16 +141,21 @@ func (p *Plan) run(ctx context.Context) (Report, error) {
 	stop, begin := wire.StopOf(ctx), time.Now()
 	r := &run{
 		clock:  clock{phases: p.Phases, deadline: deadline(p, stop.Asked(), begin)},
-		ctx:    context.WithoutCancel(ctx),
 		force:  stop.Force.Done(),
 		log:    cmp.Or(p.Logger, slog.New(slog.DiscardHandler)),
 		panics: p.Logger,
 	}
 	r.log.InfoContext(ctx, "drain began", "cause", context.Cause(ctx), "deadline", r.deadline)
 	rep := Report{Began: begin, Deadline: r.deadline}
+	r.ctx = context.WithValue(context.WithoutCancel(ctx), wire.CountsKey, &r.progress)
+	changed, ended := r.tell(p.Progress)
 	for i := range p.Phases {
+		r.progress.next(p.Phases[i:])
+		changed()
 		rep.Results = append(rep.Results, r.phase(i)...)
 	}
+	r.progress.next(nil)
+	ended()
 	rep.Forced = r.forced
 	rep.Took = time.Since(begin)
 	var errs []error

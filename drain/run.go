@@ -12,6 +12,7 @@ import (
 // A run is one execution of a plan.
 type run struct {
 	clock
+	progress progress
 	ctx    context.Context // values, no end
 	force  <-chan struct{}
 	forced bool         // force was seen closed
@@ -123,6 +124,8 @@ type step struct {
 	took            time.Duration
 }
 
+func (s *step) active() bool { return s.stopped.running || s.killed.running }
+
 // A call is one of a step's functions.
 type call struct {
 	began, running bool
@@ -164,6 +167,9 @@ func (w *work) kill(ctx context.Context) {
 // begin calls f in a goroutine. The phase is its owner and waits for it; once
 // the phase is over the goroutine is an abandoned one, and says so at its end.
 func (w *work) begin(ctx context.Context, s *step, c *call, f func(context.Context) error) {
+	if s.stopped.began && !s.active() { // it had ended
+		w.progress.steps.Add(1)
+	}
 	c.began, c.running = true, true
 	w.running++
 	ctx = labels.With(ctx, w.owner, s.Name)
@@ -186,6 +192,9 @@ func (w *work) begin(ctx context.Context, s *step, c *call, f func(context.Conte
 func (w *work) take(ctx context.Context, e ending) {
 	w.running--
 	e.call.running, e.call.err = false, e.err
+	if !e.step.active() {
+		w.progress.steps.Add(-1)
+	}
 	e.step.late = ctx.Err() != nil
 	e.step.took = time.Since(w.start)
 }

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
 // A Server runs an http.Server and stops it in the right order. Its Step
@@ -150,6 +152,7 @@ func (s *Server) stop(ctx context.Context) error {
 	}
 	g.shut(ctx)
 	s.HTTP.SetKeepAlivesEnabled(false) // answers now say Connection: close
+	wire.Count(ctx, g, g.within)
 	s.announce(ctx, g)
 	err := g.wait(ctx)
 	if lost := s.lost.Load(); lost != nil {

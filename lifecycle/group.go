@@ -276,7 +276,7 @@ func (g *Group) plan(phases []drain.Phase) *drain.Plan {
 		}
 		phases = append(slices.Clip(phases), drain.Phase{Name: name, Steps: []drain.Step{g.step()}})
 	}
-	return &drain.Plan{Phases: phases, Budget: g.Drain.Budget, Logger: cmp.Or(g.Drain.Logger, g.Logger)}
+	return &drain.Plan{Phases: phases, Budget: g.Drain.Budget, Progress: g.Drain.Progress, Logger: cmp.Or(g.Drain.Logger, g.Logger)}
 }
 
 // validate returns what the drain would say of its plan, before anything runs.

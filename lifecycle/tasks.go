@@ -244,7 +244,8 @@ func (t *tasks) wait(ctx context.Context) error {
 	}
 }
 
-func (t *tasks) quiet() bool { return t.word.Load()>>1 == 0 }
+func (t *tasks) live() int   { return int(t.word.Load() >> 1) }
+func (t *tasks) quiet() bool { return t.live() == 0 }
 
 // stop begins the stop, and returns its cause: the first counts.
 func (t *tasks) stop(why error) error {
@@ -307,6 +308,7 @@ func (t *tasks) end(ctx context.Context) error {
 	if t.quiet() {
 		return nil
 	}
+	wire.Count(ctx, t, t.live)
 	select {
 	case <-t.idle:
 		return nil
@@ -331,7 +333,7 @@ func (t *tasks) kill() {
 // result ends the wait for tasks, and joins what went wrong.
 func (t *tasks) result(drained error) error {
 	var leak error
-	if n := int(t.word.Load() >> 1); n > 0 {
+	if n := t.live(); n > 0 {
 		leak = leaked(t.owner, n)
 		t.log.ErrorContext(t, "tasks left", "live", n, "error", leak)
 	}

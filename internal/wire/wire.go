@@ -1,5 +1,6 @@
 // Package wire holds the context keys by which the other packages find each
-// other: who was told to stop and when, and who announces a stop to whom.
+// other: who was told to stop and when, who announces a stop to whom, and who
+// wants to know what is left to wait for.
 // A context keeps these values through [context.WithoutCancel].
 package wire
 
@@ -13,8 +14,9 @@ type key int
 // The keys. A context type of our own that answers one of them in its Value
 // method spares a layer of context.WithValue.
 const (
-	StopKey key = iota // a *Stop
-	SoftKey            // a Soft
+	StopKey   key = iota // a *Stop
+	SoftKey              // a Soft
+	CountsKey            // a Counts
 )
 
 // A Stop is the state of a signal hook.
@@ -36,4 +38,18 @@ type Soft interface {
 	// Soft returns a context that ends when the stop is announced, and the one
 	// that it announces the end of.
 	Soft() (soft, owner context.Context)
+}
+
+// Counts is who wants to know how much a drain still waits for.
+type Counts interface {
+	// Count is called with what counts the work, which one key stands for.
+	Count(key any, left func() int)
+}
+
+// Count tells the drain of ctx, if there is one, what counts the work that one
+// of its steps waits for.
+func Count(ctx context.Context, key any, left func() int) {
+	if c, ok := ctx.Value(CountsKey).(Counts); ok {
+		c.Count(key, left)
+	}
 }
