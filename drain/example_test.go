@@ -53,7 +53,7 @@ func ExampleStep() {
 		},
 		Kill: func() { connection.Close() },
 	}
-	plan := drain.Plan{Budget: 20 * time.Millisecond, Phases: []drain.Phase{{Name: "peers", Steps: []drain.Step{step}}}}
+	plan := drain.Plan{Budget: 500 * time.Millisecond, Phases: []drain.Phase{{Name: "peers", Steps: []drain.Step{step}}}}
 	_, err := plan.Run(context.Background())
 	fmt.Println(err)
 	fmt.Println(errors.Is(err, context.DeadlineExceeded))

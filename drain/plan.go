@@ -56,7 +56,7 @@ func (p *Plan) Validate() error {
 	if p.Budget < 0 {
 		return fmt.Errorf("drain: Budget: %v is negative; 0 means %v", p.Budget, DefaultBudget)
 	}
-	names := make(map[string]bool)
+	names, steps := make(map[string]bool), make(map[string]bool)
 	for i, ph := range p.Phases {
 		bad := func(field, format string, args ...any) error {
 			return fmt.Errorf("drain: phase %q: %s: %s", ph.Name, field, fmt.Sprintf(format, args...))
@@ -74,7 +74,7 @@ func (p *Plan) Validate() error {
 			return bad("Timeout", "%v is under Reserve, %v; raise it or lower the reserve", ph.Timeout, ph.Reserve)
 		}
 		names[ph.Name] = true
-		steps := make(map[string]bool)
+		clear(steps)
 		for j, s := range ph.Steps {
 			switch {
 			case s.Name == "":
@@ -146,13 +146,13 @@ func (p *Plan) run(ctx context.Context) (Report, error) {
 		panics: p.Logger,
 	}
 	r.log.InfoContext(ctx, "drain began", "cause", context.Cause(ctx), "deadline", r.deadline)
-	rep := Report{Began: begin, Deadline: r.deadline}
+	rep := Report{Began: begin, Deadline: r.deadline, Results: make([]Result, 0, steps(p.Phases))}
 	r.ctx = context.WithValue(context.WithoutCancel(ctx), wire.CountsKey, &r.progress)
 	changed, ended := r.tell(p.Progress)
 	for i := range p.Phases {
 		r.progress.next(p.Phases[i:])
 		changed()
-		rep.Results = append(rep.Results, r.phase(i)...)
+		rep.Results = r.phase(i, rep.Results)
 	}
 	r.progress.next(nil)
 	ended()
@@ -180,6 +180,13 @@ func deadline(p *Plan, asked, begin time.Time) time.Time {
 		return late
 	}
 	return d
+}
+
+func steps(phases []Phase) (n int) {
+	for i := range phases {
+		n += len(phases[i].Steps)
+	}
+	return n
 }
 
 func reserved(phases []Phase) (sum time.Duration) {

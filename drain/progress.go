@@ -31,11 +31,7 @@ func (p *progress) Count(key any, left func() int) {
 // next is called before each phase, with that and the later ones, and at the
 // end. It forgets what the phase before has abandoned.
 func (p *progress) next(phases []Phase) {
-	n := 0
-	for i := range phases {
-		n += len(phases[i].Steps)
-	}
-	p.steps.Store(int64(n))
+	p.steps.Store(int64(steps(phases)))
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.counts = nil

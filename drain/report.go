@@ -26,12 +26,13 @@ const (
 
 // outcome tells what became of the step, where the phase ended for cause.
 func (s *step) outcome(cause error) (Outcome, error) {
-	var p *labels.PanicError
 	switch {
-	case s.stopped.running || s.killed.running:
+	case s.active():
 		return Abandoned, errAbandoned
-	case errors.As(s.stopped.err, &p) || errors.As(s.killed.err, &p):
-		return Panicked, p
+	case panicked(s.stopped.err):
+		return Panicked, s.stopped.err
+	case panicked(s.killed.err):
+		return Panicked, s.killed.err
 	case s.killed.err != nil:
 		return Failed, s.killed.err
 	case !s.stopped.began:
@@ -47,6 +48,11 @@ func (s *step) outcome(cause error) (Outcome, error) {
 	default:
 		return Failed, s.stopped.err
 	}
+}
+
+func panicked(err error) bool {
+	_, ok := err.(*labels.PanicError)
+	return ok
 }
 
 var errAbandoned = errors.New("still running at the end of its phase")

@@ -13,20 +13,20 @@ import (
 type run struct {
 	clock
 	progress progress
-	ctx    context.Context // values, no end
-	force  <-chan struct{}
-	forced bool         // force was seen closed
-	log    *slog.Logger // never nil
-	panics *slog.Logger // the plan's own, where nil means standard error
+	ctx      context.Context // values, no end
+	force    <-chan struct{}
+	forced   bool         // force was seen closed
+	log      *slog.Logger // never nil
+	panics   *slog.Logger // the plan's own, where nil means standard error
 }
 
-// phase runs phase i to its end:
+// phase runs phase i to its end, and appends what became of its steps to results:
 //
 //	Stops start, side by side
 //	at the end of their time, or when forced, Kill is called for those not done
 //	when all are done, or at the phase's end, the phase is over
 //	a step that still runs is abandoned, with its stack
-func (r *run) phase(i int) []Result {
+func (r *run) phase(i int, results []Result) []Result {
 	select {
 	case <-r.force:
 		r.forced = true
@@ -52,16 +52,16 @@ func (r *run) phase(i int) []Result {
 		w.stop(ctx)
 	}
 	timeUp, force := ctx.Done(), r.force
-	for over := false; w.running > 0 && !over; {
+	for over := w.quiet(); !over; {
 		if r.forced {
 			force = nil
 		}
 		select {
-		case e := <-w.ended:
-			w.take(ctx, e)
-			if ctx.Err() != nil { // a Stop that obeys its context may be seen before timeUp is
+		case <-w.wake:
+			if ctx.Err() != nil { // Stops that obey their context may be seen before timeUp is
 				w.kill(ctx)
 			}
+			over = w.quiet()
 		case <-force:
 			r.forced = true
 			r.log.WarnContext(ctx, "drain forced", "phase", p.Name)
@@ -77,8 +77,7 @@ func (r *run) phase(i int) []Result {
 			over = true
 		}
 	}
-	w.close(ctx)
-	return w.results(ctx)
+	return w.results(ctx, results)
 }
 
 // A phaseEnd is the cause with which a Stop's context ends.
@@ -101,19 +100,18 @@ func (e *phaseEnd) Is(target error) bool {
 	return target == context.DeadlineExceeded
 }
 
-// A work is the steps of a phase under way. The phase's goroutine alone
-// touches it, but for what mu guards.
+// A work is the steps of a phase under way.
 type work struct {
 	*run
-	phase   string
-	owner   string // the label of the steps' goroutines
-	start   time.Time
-	steps   []step
-	running int // calls that have not returned
+	phase string
+	owner string // the label of the steps' goroutines
+	start time.Time
+	wake  chan struct{} // has room for one: running fell to 0
 
-	mu    sync.Mutex
-	over  bool        // what returns now is too late; nothing is sent any more
-	ended chan ending // has room for every call there can be
+	mu      sync.Mutex
+	steps   []step
+	running int  // calls that have not returned
+	over    bool // what returns now is too late
 }
 
 // A step is a [Step] and what became of it.
@@ -132,86 +130,92 @@ type call struct {
 	err            error
 }
 
-// An ending is what a call's goroutine says last.
-type ending struct {
-	step *step
-	call *call
-	err  error
-}
-
 func newWork(r *run, p Phase, start time.Time, owner string) *work {
-	w := &work{run: r, phase: p.Name, owner: owner, start: start, steps: make([]step, len(p.Steps)), ended: make(chan ending, 2*len(p.Steps))}
+	w := &work{run: r, phase: p.Name, owner: owner, start: start, steps: make([]step, len(p.Steps)), wake: make(chan struct{}, 1)}
 	for i := range p.Steps {
 		w.steps[i].Step = &p.Steps[i]
 	}
 	return w
 }
 
+func (w *work) quiet() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.running == 0
+}
+
 func (w *work) stop(ctx context.Context) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	for i := range w.steps {
 		s := &w.steps[i]
-		w.begin(ctx, s, &s.stopped, s.Stop)
+		w.beginLocked(ctx, s, &s.stopped, s.Stop)
 	}
 }
 
 // kill forces the steps that are not done: a Stop that gave up at the end of its
 // time, such as http.Server.Shutdown, has not done its work either.
 func (w *work) kill(ctx context.Context) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	for i := range w.steps {
 		if s := &w.steps[i]; s.Kill != nil && !s.killed.began && (s.stopped.running || !s.stopped.began || s.late && s.stopped.err != nil) {
-			w.begin(ctx, s, &s.killed, func(context.Context) error { s.Kill(); return nil })
+			w.beginLocked(ctx, s, &s.killed, func(context.Context) error { s.Kill(); return nil })
 		}
 	}
 }
 
-// begin calls f in a goroutine. The phase is its owner and waits for it; once
-// the phase is over the goroutine is an abandoned one, and says so at its end.
-func (w *work) begin(ctx context.Context, s *step, c *call, f func(context.Context) error) {
+// beginLocked calls f in a goroutine. The phase is its owner and waits for it;
+// once the phase is over the goroutine is an abandoned one, and says so at its
+// end.
+func (w *work) beginLocked(ctx context.Context, s *step, c *call, f func(context.Context) error) {
 	if s.stopped.began && !s.active() { // it had ended
 		w.progress.steps.Add(1)
 	}
 	c.began, c.running = true, true
 	w.running++
-	ctx = labels.With(ctx, w.owner, s.Name)
 	go func() {
+		ctx := labels.With(ctx, w.owner, s.Name)
 		labels.Set(ctx)
-		labels.Call(ctx, w.panics, "step "+s.Name, f, func(err error) {
-			w.mu.Lock()
-			over := w.over
-			if !over {
-				w.ended <- ending{s, c, err}
-			}
-			w.mu.Unlock()
-			if over {
-				w.log.WarnContext(ctx, "abandoned step returned", "phase", w.phase, "step", s.Name, "took", time.Since(w.start), "error", err)
-			}
-		})
+		labels.Call(ctx, w.panics, s.Name, f, func(err error) { w.ended(ctx, s, c, err) })
 	}()
 }
 
-func (w *work) take(ctx context.Context, e ending) {
-	w.running--
-	e.call.running, e.call.err = false, e.err
-	if !e.step.active() {
-		w.progress.steps.Add(-1)
+// ended is called when a call has returned.
+func (w *work) ended(ctx context.Context, s *step, c *call, err error) {
+	took := time.Since(w.start)
+	if !w.note(ctx, s, c, err, took) {
+		w.log.WarnContext(ctx, "abandoned step returned", "phase", w.phase, "step", s.Name, "took", took, "error", err)
 	}
-	e.step.late = ctx.Err() != nil
-	e.step.took = time.Since(w.start)
 }
 
-// close ends the phase. What returned before is taken, what returns later is
-// late: no call is both.
-func (w *work) close(ctx context.Context) {
+// note reports whether the phase is not over yet. It hears only of the last of
+// the calls that are running.
+func (w *work) note(ctx context.Context, s *step, c *call, err error, took time.Duration) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.over = true
-	for len(w.ended) > 0 {
-		w.take(ctx, <-w.ended)
+	if w.over {
+		return false
 	}
+	c.running, c.err = false, err
+	s.late, s.took = ctx.Err() != nil, took
+	if !s.active() {
+		w.progress.steps.Add(-1)
+	}
+	if w.running--; w.running == 0 {
+		select {
+		case w.wake <- struct{}{}:
+		default:
+		}
+	}
+	return true
 }
 
-// results says what became of each step, and logs it.
-func (w *work) results(ctx context.Context) []Result {
+// results ends the phase, says what became of each step, and logs it.
+func (w *work) results(ctx context.Context, results []Result) []Result {
+	w.mu.Lock()
+	w.over = true // from here on nobody else touches the steps
+	w.mu.Unlock()
 	var stuck []labels.Found
 	if w.running > 0 {
 		var err error
@@ -219,15 +223,10 @@ func (w *work) results(ctx context.Context) []Result {
 			w.log.ErrorContext(ctx, "stacks missing", "phase", w.phase, "error", err)
 		}
 	}
-	results := make([]Result, len(w.steps))
 	for i := range w.steps {
-		s, r := &w.steps[i], &results[i]
-		*r = Result{Phase: w.phase, Step: s.Name, Took: s.took}
+		s := &w.steps[i]
+		r := Result{Phase: w.phase, Step: s.Name, Took: s.took}
 		r.Outcome, r.Err = s.outcome(context.Cause(ctx))
-		level, attrs := slog.LevelInfo, []any{"phase", w.phase, "step", s.Name, "outcome", r.Outcome}
-		if r.Err != nil {
-			level, attrs = slog.LevelWarn, append(attrs, "error", r.Err)
-		}
 		if r.Outcome == Abandoned {
 			r.Took = time.Since(w.start)
 			for _, f := range stuck {
@@ -236,7 +235,23 @@ func (w *work) results(ctx context.Context) []Result {
 				}
 			}
 		}
-		w.log.Log(ctx, level, "step ended", append(attrs, "took", r.Took)...)
+		w.logResult(ctx, &r)
+		results = append(results, r)
 	}
 	return results
+}
+
+func (r *run) logResult(ctx context.Context, res *Result) {
+	level := slog.LevelInfo
+	if res.Err != nil {
+		level = slog.LevelWarn
+	}
+	if !r.log.Enabled(ctx, level) {
+		return
+	}
+	attrs := []any{"phase", res.Phase, "step", res.Step, "outcome", res.Outcome, "took", res.Took}
+	if res.Err != nil {
+		attrs = append(attrs, "error", res.Err)
+	}
+	r.log.Log(ctx, level, "step ended", attrs...)
 }

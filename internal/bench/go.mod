@@ -6,6 +6,7 @@ require (
 	github.com/evenkeel-go/evenkeel v0.0.0
 	go.uber.org/goleak v1.3.0
 	golang.org/x/sync v0.24.0
+	k8s.io/apimachinery v0.37.2
 )
 
 require github.com/google/pprof v0.0.0-20261016150608-1facf8f91b50 // indirect

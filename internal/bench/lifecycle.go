@@ -233,4 +233,5 @@ var comparisons = []comparison{
 
 var checks = []check{
 	{"panic in a task, processes with exit status 0", panics},
+	{"overrun of a budget of 1 s, where all is ignored", stubborn},
 }

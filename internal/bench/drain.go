@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/util/waitgroup"
+
+	"github.com/evenkeel-go/evenkeel/drain"
+)
+
+// parallel calls f n times, from as many goroutines as there are processors.
+func parallel(n int, f func()) time.Duration {
+	begin := time.Now()
+	spawners(n, f)
+	return time.Since(begin)
+}
+
+func gateOurs(n int) time.Duration {
+	var g drain.Gate
+	return parallel(n, func() {
+		if g.Enter() {
+			g.Leave()
+		}
+	})
+}
+
+func waitGroupPeer(n int) time.Duration {
+	var wg sync.WaitGroup
+	return parallel(n, func() { wg.Add(1); wg.Done() })
+}
+
+func safeWaitGroupPeer(n int) time.Duration {
+	var wg waitgroup.SafeWaitGroup
+	return parallel(n, func() {
+		if wg.Add(1) == nil {
+			wg.Done()
+		}
+	})
+}
+
+// plan is phases of steps that call stop.
+func plan(phases, steps int, stop func(context.Context) error) *drain.Plan {
+	p := &drain.Plan{}
+	for i := range phases {
+		ph := drain.Phase{Name: strconv.Itoa(i)}
+		for j := range steps {
+			ph.Steps = append(ph.Steps, drain.Step{Name: strconv.Itoa(j), Stop: stop})
+		}
+		p.Phases = append(p.Phases, ph)
+	}
+	return p
+}
+
+// plansOurs times Run alone, as the peer needs no names.
+func plansOurs(n int) time.Duration {
+	plans := make([]*drain.Plan, n)
+	for i := range plans {
+		plans[i] = plan(10, 100, nothing)
+	}
+	begin := time.Now()
+	for _, p := range plans {
+		p.Run(context.Background())
+	}
+	return time.Since(begin)
+}
+
+func plansPeer(n int) time.Duration {
+	begin := time.Now()
+	for range n {
+		for range 10 {
+			g, ctx := errgroup.WithContext(context.Background())
+			for range 100 {
+				g.Go(func() error { return nothing(ctx) })
+			}
+			g.Wait()
+		}
+	}
+	return time.Since(begin)
+}
+
+const nap = 50 * time.Millisecond
+
+func napping(context.Context) error { time.Sleep(nap); return nil }
+
+// stubborn is how far beyond its budget a plan goes whose steps and Kills
+// ignore everything.
+func stubborn() (string, bool) {
+	const budget = time.Second
+	free := make(chan struct{})
+	p := plan(4, 25, func(context.Context) error { <-free; return nil })
+	p.Budget = budget
+	for i := range p.Phases {
+		for j := range p.Phases[i].Steps {
+			p.Phases[i].Steps[j].Kill = func() { <-free }
+		}
+	}
+	begin := time.Now()
+	p.Run(context.Background())
+	over := float64(time.Since(begin)-budget) / float64(budget)
+	close(free)
+	return fmt.Sprintf("%.2f %%, bar 5 %%", 100*over), over <= 0.05
+}
+
+// A site is a server on loopback, and a client with some connections to it.
+type site struct {
+	client *http.Client
+	url    string
+}
+
+func open(serve func(net.Listener) error) site {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	go serve(l)
+	return site{&http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8}}, "http://" + l.Addr().String() + "/"}
+}
+
+func (s site) ask(n int) time.Duration {
+	return parallel(n, func() {
+		r, err := s.client.Get(s.url)
+		if err != nil {
+			panic(err)
+		}
+		io.Copy(io.Discard, r.Body)
+		r.Body.Close()
+	})
+}
+
+var hello = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "hello") })
+
+// asked opens a site when it is first needed.
+func asked(serve func(net.Listener) error) func(int) time.Duration {
+	once := sync.OnceValue(func() site { return open(serve) })
+	return func(n int) time.Duration { return once().ask(n) }
+}
+
+// perSecond turns times into the ratio of requests per second, upside down: the
+// bar of 0.97 or more is one of 1/0.97 or less.
+const perSecond = 1 / 0.97
+
+var drains = []comparison{
+	{name: "Gate, parallel, against sync.WaitGroup", bar: 0.9, ours: gateOurs, peer: waitGroupPeer, allocs: true},
+	{name: "Gate, parallel, against SafeWaitGroup", bar: 0.6, ours: gateOurs, peer: safeWaitGroupPeer},
+	{name: "Server, time of requests, against http.Server", bar: perSecond, rounds: 101,
+		ours: asked((&drain.Server{HTTP: &http.Server{Handler: hello}}).Serve),
+		peer: asked((&http.Server{Handler: hello}).Serve)},
+	{name: "Plan, 10 × 100 no-ops, against errgroups", bar: 3, ours: plansOurs, peer: plansPeer},
+	{name: "100 steps that sleep 50 ms, against one sleep", bar: 1.2, n: 1, rounds: 21,
+		ours: timed(func() { plan(1, 100, napping).Run(context.Background()) }),
+		peer: timed(func() { time.Sleep(nap) })},
+}
