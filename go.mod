@@ -8,3 +8,8 @@ require (
 	go.uber.org/goleak v1.3.0
 	golang.org/x/sync v0.24.0
 )
+
+require (
+	github.com/coreos/go-systemd/v22 v22.7.0
+	golang.org/x/sys v0.32.0 // indirect
+)

@@ -34,6 +34,11 @@ type Group struct {
 	// Limit is how many tasks may be live at once. 0 means any number.
 	Limit int
 
+	// Notify is told that Start runs and what it waits for, that the tasks run,
+	// and in the drain what is left, each second. It is called by one goroutine
+	// at a time and should not block. [Systemd] is one. Nil: nobody is told.
+	Notify func(Status)
+
 	// Logger gets the stop, failures, and the lines of the drain. Nil means
 	// silence, but a panic is then printed to standard error.
 	Logger *slog.Logger
@@ -233,8 +238,9 @@ func (g *Group) run(ctx context.Context) error {
 	if g.Logger != nil {
 		g.Logger.InfoContext(ctx, "stop", stopAttrs(why)...)
 	}
+	g.notify(Status{State: string(draining), Cause: why, Falling: true})
 	if len(g.Drain.Phases) > 0 || !t.closeQuiet() {
-		err := g.drain(stoppedAt(ctx, time.Now()), t)
+		err := g.drain(stoppedAt(ctx, time.Now()), t, g.progress(why))
 		t.cancel(why)
 		return t.result(err)
 	}
@@ -242,14 +248,14 @@ func (g *Group) run(ctx context.Context) error {
 	return t.result(nil)
 }
 
-func (g *Group) drain(ctx context.Context, t *tasks) (err error) {
+func (g *Group) drain(ctx context.Context, t *tasks, progress func(int, time.Time)) (err error) {
 	if len(g.Drain.Phases) > 0 {
-		_, err = g.plan(g.Drain.Phases).Run(ctx)
+		_, err = g.plan(g.Drain.Phases, progress).Run(ctx)
 	}
 	if t.closeQuiet() || t.gaveUp.Load() {
 		return err
 	}
-	_, late := g.plan(nil).Run(ctx) // no phase of the plan was the tasks'
+	_, late := g.plan(nil, progress).Run(ctx) // no phase of the plan was the tasks'
 	return errors.Join(err, late)
 }
 
@@ -266,7 +272,7 @@ func stoppedAt(ctx context.Context, now time.Time) context.Context {
 
 // plan returns the drain plan with these phases, and one for the tasks unless
 // Step was called for one of them.
-func (g *Group) plan(phases []drain.Phase) *drain.Plan {
+func (g *Group) plan(phases []drain.Phase, progress func(int, time.Time)) *drain.Plan {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if !g.stepped || len(phases) == 0 {
@@ -276,7 +282,7 @@ func (g *Group) plan(phases []drain.Phase) *drain.Plan {
 		}
 		phases = append(slices.Clip(phases), drain.Phase{Name: name, Steps: []drain.Step{g.step()}})
 	}
-	return &drain.Plan{Phases: phases, Budget: g.Drain.Budget, Progress: g.Drain.Progress, Logger: cmp.Or(g.Drain.Logger, g.Logger)}
+	return &drain.Plan{Phases: phases, Budget: g.Drain.Budget, Progress: progress, Logger: cmp.Or(g.Drain.Logger, g.Logger)}
 }
 
 // validate returns what the drain would say of its plan, before anything runs.
@@ -284,13 +290,13 @@ func (g *Group) validate() error {
 	if len(g.Drain.Phases) == 0 {
 		return g.Drain.Validate()
 	}
-	return g.plan(g.Drain.Phases).Validate()
+	return g.plan(g.Drain.Phases, nil).Validate()
 }
 
 // start runs Start, and stops waiting for one that ignores its context.
 func (g *Group) start(ctx context.Context) error {
 	owner := labels.Path(ctx)
-	labelled := labels.With(ctx, owner, "start")
+	labelled := labels.With(g.starting(ctx), owner, "start")
 	done := make(chan error, 1)
 	go func() {
 		labels.Set(labelled)
@@ -329,6 +335,7 @@ func (g *Group) launch(ctx context.Context, t *tasks) {
 		}
 	}
 	t.leave() // Run's own hold
+	g.notify(Status{State: string(running)})
 }
 
 // condition returns the state, and the cause of a stop.

@@ -1,6 +1,6 @@
 // Package wire holds the context keys by which the other packages find each
-// other: who was told to stop and when, who announces a stop to whom, and who
-// wants to know what is left to wait for.
+// other: who was told to stop and when, who announces a stop to whom, who
+// wants to know what is left to wait for, and who hears that a start waits.
 // A context keeps these values through [context.WithoutCancel].
 package wire
 
@@ -17,6 +17,7 @@ const (
 	StopKey   key = iota // a *Stop
 	SoftKey              // a Soft
 	CountsKey            // a Counts
+	WaitKey              // a Waits
 )
 
 // A Stop is the state of a signal hook.
@@ -51,5 +52,16 @@ type Counts interface {
 func Count(ctx context.Context, key any, left func() int) {
 	if c, ok := ctx.Value(CountsKey).(Counts); ok {
 		c.Count(key, left)
+	}
+}
+
+// Waits is told that a start waits for what, until when; the zero time where
+// nobody knows.
+type Waits = func(what string, until time.Time)
+
+// Wait tells the Waits in ctx, if there is one.
+func Wait(ctx context.Context, what string, until time.Time) {
+	if w, ok := ctx.Value(WaitKey).(Waits); ok && w != nil {
+		w(what, until)
 	}
 }

@@ -1,0 +1,158 @@
+package lifecycle
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+
+	"github.com/evenkeel-go/evenkeel/internal/wire"
+)
+
+// A Status is what a [Group] tells its Notify.
+type Status struct {
+	State    string    // "starting", "running" or "draining"
+	Waiting  string    // starting: what a restart.Ledger or restart.Lock waits for
+	Until    time.Time // starting: when that wait ends; zero where nobody knows
+	Cause    error     // draining: of the stop
+	Left     int       // draining: what is left, as drain.Plan.Progress is told
+	Falling  bool      // draining: Left has become less within 5 s
+	Deadline time.Time // draining: when it is over at the latest
+}
+
+// String is a line for people, as systemctl status shows it.
+func (s Status) String() string {
+	switch {
+	case s.State == string(draining) && !s.Deadline.IsZero():
+		return fmt.Sprintf("draining: %d left, until %s at the latest", s.Left, clockTime(s.Deadline))
+	case s.Waiting != "" && s.Until.IsZero():
+		return "waiting: " + s.Waiting
+	case s.Waiting != "":
+		return fmt.Sprintf("waiting until %s: %s", clockTime(s.Until), s.Waiting)
+	}
+	return s.State
+}
+
+func clockTime(t time.Time) string { return t.Format(time.TimeOnly) }
+
+func (g *Group) notify(s Status) {
+	if g.Notify != nil {
+		g.Notify(s)
+	}
+}
+
+// starting tells Notify that Start runs, and returns a context that lets it know
+// what Start waits for.
+func (g *Group) starting(ctx context.Context) context.Context {
+	if g.Notify == nil {
+		return ctx
+	}
+	g.Notify(Status{State: string(starting)})
+	return context.WithValue(ctx, wire.WaitKey, wire.Waits(func(what string, until time.Time) {
+		if ctx.Err() == nil {
+			g.Notify(Status{State: string(starting), Waiting: what, Until: until})
+		}
+	}))
+}
+
+// progress returns what the drain plan tells of what is left.
+func (g *Group) progress(why error) func(left int, deadline time.Time) {
+	if g.Notify == nil {
+		return g.Drain.Progress
+	}
+	last, fell := 0, time.Now()
+	return func(left int, deadline time.Time) {
+		if g.Drain.Progress != nil {
+			g.Drain.Progress(left, deadline)
+		}
+		if left < last {
+			fell = time.Now()
+		}
+		last = left
+		g.Notify(Status{State: string(draining), Cause: why, Left: left, Falling: time.Since(fell) <= patience, Deadline: deadline})
+	}
+}
+
+// How long a drain, or a wait of unknown length, may go on after each message.
+const (
+	patience = 5 * time.Second
+	margin   = 15 * time.Second
+)
+
+// Systemd is a [Group]'s Notify for a unit of Type=notify: READY=1, STOPPING=1,
+// and what systemctl status shows. While Start waits for a restart.Ledger or a
+// restart.Lock, TimeoutStartSec= is put off; in the drain TimeoutStopSec= is, as
+// long as what is left becomes less. A drain that is stuck gets no more time: 5 s
+// after what is left was last seen to fall, the last 5 s begin.
+//
+// Where NOTIFY_SOCKET is not set, nothing happens.
+func Systemd(s Status) {
+	lines := []string{"STATUS=" + s.String()}
+	switch s.State {
+	case string(starting):
+		if s.Waiting != "" {
+			lines = append(lines, extend(max(time.Until(s.Until), 0)+margin))
+		}
+	case string(running):
+		lines = append(lines, daemon.SdNotifyReady)
+	case string(draining):
+		lines = append(lines, daemon.SdNotifyStopping)
+		if s.Falling {
+			lines = append(lines, extend(patience))
+		}
+	}
+	// There is nobody to tell of an error: it is systemd that does not listen.
+	_, _ = daemon.SdNotify(false, strings.Join(lines, "\n"))
+}
+
+// extend is the message for which go-systemd has no constant.
+func extend(d time.Duration) string {
+	return fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", d.Microseconds())
+}
+
+// Watchdog returns a task that tells systemd that the service is alive, for a
+// unit with WatchdogSec=. Twice in that time it asks alive, and passes on only an
+// answer of nil within half of it; another answer is seen in systemctl status.
+// Where alive does not return, nor does the task.
+//
+// Without a watchdog the task returns at once. An alive of nil panics.
+func Watchdog(alive func(context.Context) error) func(context.Context) error {
+	if alive == nil {
+		panic("lifecycle: Watchdog: nil alive")
+	}
+	return func(ctx context.Context) error {
+		period, err := daemon.SdWatchdogEnabled(false)
+		if err != nil {
+			return fmt.Errorf("lifecycle: Watchdog: %w", err)
+		}
+		if period == 0 {
+			return nil
+		}
+		again := time.NewTicker(period / 2)
+		defer again.Stop()
+		for {
+			ping(ctx, period/2, alive)
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-again.C:
+			}
+		}
+	}
+}
+
+func ping(ctx context.Context, within time.Duration, alive func(context.Context) error) {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	err := alive(ctx)
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		_, _ = daemon.SdNotify(false, fmt.Sprintf("STATUS=not alive: %v", err))
+		return
+	}
+	_, _ = daemon.SdNotify(false, daemon.SdNotifyWatchdog)
+}

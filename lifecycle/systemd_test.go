@@ -1,0 +1,165 @@
+package lifecycle_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/evenkeel-go/evenkeel/drain"
+	"github.com/evenkeel-go/evenkeel/internal/wire"
+	"github.com/evenkeel-go/evenkeel/lifecycle"
+)
+
+func TestNotify(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now()
+		var told []string
+		var gate drain.Gate
+		for i := range 3 { // they leave 22, 24 and 33 s after the begin
+			gate.Enter()
+			time.AfterFunc([]time.Duration{22, 24, 33}[i]*time.Second, gate.Leave)
+		}
+		ctx, stop := context.WithCancelCause(t.Context())
+		g := lifecycle.Group{
+			Start: func(ctx context.Context) error {
+				wire.Wait(ctx, "restart", begin.Add(9*time.Second))
+				time.Sleep(9 * time.Second)
+				return nil
+			},
+			Notify: func(s lifecycle.Status) {
+				told = append(told, fmt.Sprintf("%v %s %d %v", time.Since(begin), s.State, s.Left, s.Falling))
+				switch s.State {
+				case "starting":
+					if s.Waiting != "" && !s.Until.Equal(begin.Add(9*time.Second)) {
+						t.Errorf("waits until %v", s.Until)
+					}
+				case "draining":
+					if s.Cause == nil || s.Cause.Error() != "enough" {
+						t.Errorf("cause: %v", s.Cause)
+					}
+				}
+			},
+			Drain: drain.Plan{Phases: []drain.Phase{{Name: "work", Timeout: 20 * time.Second, Steps: []drain.Step{{Name: "gate", Stop: gate.Drain}}}}},
+		}
+		g.Go("task", func(ctx context.Context) error { <-ctx.Done(); return nil })
+		time.AfterFunc(20*time.Second, func() { stop(errors.New("enough")) })
+		if err := g.Run(ctx); err != nil {
+			t.Error(err)
+		}
+		for _, want := range []string{
+			"0s starting 0 false", // Start begins, then says what it waits for
+			"9s running 0 false",
+			"20s draining 0 true",
+			"23s draining 4 true",  // the step, the tasks' one, and two within
+			"32s draining 3 false", // nobody has left since 24 s
+			"33s draining 0 true",
+		} {
+			if !slices.Contains(told, want) {
+				t.Errorf("not told: %s", want)
+			}
+		}
+		if t.Failed() {
+			t.Log(strings.Join(told, "\n"))
+		}
+	})
+}
+
+// notifySocket is systemd's side of NOTIFY_SOCKET.
+func notifySocket(t *testing.T) (received func() string) {
+	if runtime.GOOS == "windows" {
+		t.Skip("skipped: Windows has no sockets of datagrams with a path")
+	}
+	path := filepath.Join(t.TempDir(), "notify")
+	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	t.Setenv("NOTIFY_SOCKET", path)
+	return func() string {
+		b := make([]byte, 4096)
+		c.SetReadDeadline(time.Now().Add(5 * time.Second))
+		n, err := c.Read(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b[:n])
+	}
+}
+
+func TestSystemd(t *testing.T) {
+	received := notifySocket(t)
+	at := time.Date(2026, 11, 1, 12, 3, 4, 0, time.Local)
+	for _, tt := range []struct {
+		status lifecycle.Status
+		want   string
+	}{
+		{lifecycle.Status{State: "starting"}, "STATUS=starting"},
+		{lifecycle.Status{State: "starting", Waiting: "lock of 17"}, "STATUS=waiting: lock of 17\nEXTEND_TIMEOUT_USEC=15000000"},
+		{lifecycle.Status{State: "starting", Waiting: "restart", Until: at}, "STATUS=waiting until 12:03:04: restart\nEXTEND_TIMEOUT_USEC=15000000"},
+		{lifecycle.Status{State: "running"}, "STATUS=running\nREADY=1"},
+		{lifecycle.Status{State: "draining"}, "STATUS=draining\nSTOPPING=1"},
+		{lifecycle.Status{State: "draining", Left: 3, Falling: true, Deadline: at},
+			"STATUS=draining: 3 left, until 12:03:04 at the latest\nSTOPPING=1\nEXTEND_TIMEOUT_USEC=5000000"},
+	} {
+		lifecycle.Systemd(tt.status)
+		if got := received(); got != tt.want {
+			t.Errorf("got\n%s\nwant\n%s", got, tt.want)
+		}
+	}
+	lifecycle.Systemd(lifecycle.Status{State: "starting", Waiting: "restart", Until: time.Now().Add(time.Minute)})
+	if got := received(); !strings.Contains(got, "\nEXTEND_TIMEOUT_USEC=74") {
+		t.Errorf("a wait of a minute: %s", got)
+	}
+}
+
+func TestSystemdWithoutSystemd(t *testing.T) {
+	t.Setenv("NOTIFY_SOCKET", "")
+	lifecycle.Systemd(lifecycle.Status{State: "running"})
+	t.Setenv("WATCHDOG_USEC", "")
+	if err := lifecycle.Watchdog(func(context.Context) error { return errors.New("asked") })(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWatchdog(t *testing.T) {
+	received := notifySocket(t)
+	t.Setenv("WATCHDOG_USEC", "100000")
+	t.Setenv("WATCHDOG_PID", "")
+	answers := make(chan error, 3)
+	answers <- nil
+	answers <- errors.New("no database")
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() {
+		done <- lifecycle.Watchdog(func(ctx context.Context) error {
+			select {
+			case err := <-answers:
+				return err
+			case <-ctx.Done(): // the third answer is a late one
+				return nil
+			}
+		})(ctx)
+	}()
+	for _, want := range []string{"WATCHDOG=1", "STATUS=not alive: no database", "STATUS=not alive: context deadline exceeded"} {
+		if got := received(); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	t.Setenv("WATCHDOG_USEC", "soon")
+	if err := lifecycle.Watchdog(func(context.Context) error { return nil })(t.Context()); err == nil || !strings.HasPrefix(err.Error(), "lifecycle: Watchdog: ") {
+		t.Errorf("a period that is none: %v", err)
+	}
+}
