@@ -23,13 +23,24 @@ func ExamplePolicy_Wrap() {
 	// 3 runs, <nil>
 }
 
-// The delays of the zero Policy, without the quarter that jitter adds at most.
+// The zero Policy's delays, to which jitter adds a tenth at most.
 func ExamplePolicy_Delay() {
-	for level := range 11 {
-		fmt.Print(restart.Policy{}.Delay(level), " ")
+	for level := range 12 {
+		fmt.Printf("%2d  %v\n", level, restart.Policy{}.Delay(level).Round(time.Second))
 	}
 	// Output:
-	// 0s 1s 2s 4s 8s 16s 32s 1m4s 2m8s 4m0s 4m0s
+	//  0  0s
+	//  1  1s
+	//  2  2s
+	//  3  4s
+	//  4  8s
+	//  5  16s
+	//  6  32s
+	//  7  1m4s
+	//  8  2m8s
+	//  9  4m16s
+	// 10  4m33s
+	// 11  4m33s
 }
 
 func ExamplePolicy_Validate() {

@@ -2,11 +2,10 @@ package restart
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"hash/fnv"
 	"log/slog"
 	"math"
+	"math/rand/v2"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -16,21 +15,28 @@ import (
 
 // A Policy says when something that ended may start again. It counts in
 // levels: a failure takes the level up by one, each Stable of a run takes it
-// down by one before that, and each level has its delay. As Stable exceeds Max,
-// whatever fails faster than that backs off, at any period.
+// down by one before that, and each level has its delay. The highest level is
+// the first with the longest delay. As Stable exceeds Max, whatever fails
+// faster than that backs off, at any period.
+//
+// At the highest level there are at most 10 × (1 + Jitter) starts, rounded up,
+// within any 10 × Max, unless Factor is 1. A run of one Stable for each level
+// forgives it all. With the defaults that is 11 starts in 50 minutes, from the
+// tenth failure on; and 1 h 40 min that forgive even a day of failures.
 //
 // The zero Policy is the documented default.
 type Policy struct {
-	Min    time.Duration // delay of level 1, and less than Max by its jitter at least; 0 means 1 s
+	Min    time.Duration // delay of level 1, at most Max; 0 means 1 s
 	Max    time.Duration // bound on every delay, jitter included; 0 means 5 min
-	Factor float64       // from each level to the next; 0 means 2
-	Jitter float64       // the part of a delay added by chance at most; 0 means 0.25, negative none
+	Factor float64       // from each level to the next, at least 1: all delays are Min; 0 means 2
+	Jitter float64       // the part of a delay added by chance at most, up to 1; 0 means 0.1, negative none
 	Stable time.Duration // a run this long forgives one level; more than Max; 0 means 10 min
 
 	Logger *slog.Logger // gets each end and wait; nil means silence
 }
 
-// filled returns p with its defaults in place.
+// filled returns p with its defaults in place. A negative Jitter stays, so that
+// filling twice changes nothing.
 func (p Policy) filled() Policy {
 	def := func(d *time.Duration, v time.Duration) {
 		if *d == 0 {
@@ -44,9 +50,8 @@ func (p Policy) filled() Policy {
 		p.Factor = 2
 	}
 	if p.Jitter == 0 {
-		p.Jitter = 0.25
+		p.Jitter = 0.1
 	}
-	p.Jitter = max(p.Jitter, 0)
 	return p
 }
 
@@ -57,79 +62,73 @@ func (p Policy) Validate() error {
 	case p.Min < 0:
 		return fmt.Errorf("restart: Min: %v is negative; 0 means 1s", p.Min)
 	case p.Max < p.Min:
-		return fmt.Errorf("restart: Max: %v is under Min, %v; raise it", p.Max, p.Min)
+		return fmt.Errorf("restart: Max: %v is under Min, %v; raise it or lower Min", p.Max, p.Min)
 	case !(p.Factor >= 1) || math.IsInf(p.Factor, 0):
-		return fmt.Errorf("restart: Factor: %v is not a number from 1; 0 means 2", p.Factor)
+		return fmt.Errorf("restart: Factor: %v must be a number of at least 1, or delays shrink; 0 means 2", p.Factor)
+	case p.Factor > 1 && p.Min < p.Max && float64(p.Min)*(p.Factor-1) < 1:
+		return fmt.Errorf("restart: Factor: %v does not raise Min, %v, by a nanosecond; raise either", p.Factor, p.Min)
 	case !(p.Jitter <= 1):
-		return fmt.Errorf("restart: Jitter: %v is not a part of at most 1; 0 means 0.25", p.Jitter)
+		return fmt.Errorf("restart: Jitter: %v must be a number of at most 1; 0 means 0.1, negative none", p.Jitter)
 	case p.Stable <= p.Max:
 		return fmt.Errorf("restart: Stable: %v must exceed Max, %v, or what fails between the two is never slowed", p.Stable, p.Max)
 	}
 	return nil
 }
 
-// base returns the delay of a level without jitter, and whether it is the
-// largest there is.
-func (p Policy) base(level int) (time.Duration, bool) {
-	top := time.Duration(float64(p.Max) / (1 + p.Jitter))
-	if level <= 0 {
-		return 0, false
-	}
-	// Only NextBackOff is used: its other ways of waiting give up after 15 min
-	// by default, or reset what was set.
-	b := backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(min(p.Min, top)),
-		backoff.WithMultiplier(p.Factor),
-		backoff.WithMaxInterval(top),
-		backoff.WithRandomizationFactor(0),
-		backoff.WithMaxElapsedTime(0),
-	)
+// still is a clock that stands: the steps do not depend on the time.
+type still struct{}
+
+func (still) Now() time.Time { return time.Time{} }
+
+// at returns the delay of a level without jitter, and the level, which is the
+// highest there is where the given one is above that.
+func (p Policy) at(level int) (int, time.Duration) {
+	jitter := max(p.Jitter, 0)
+	// Rounded up, so that the longest delays keep the bound on starts.
+	top := p.Max - time.Duration(float64(p.Max)*jitter/(1+jitter))
+	// Only NextBackOff is used: the other ways of waiting reset what was set.
+	// Not its constructor, which allocates and gives up after 15 min by default.
+	b := backoff.ExponentialBackOff{InitialInterval: min(p.Min, top), Multiplier: p.Factor, MaxInterval: top, Clock: still{}}
+	b.Reset()
 	var d time.Duration
-	for range level {
+	for n := range level {
 		next := b.NextBackOff()
 		if next == d { // at the top, or Factor is 1
-			return d, true
+			return n, d
 		}
 		d = next
 	}
-	return d, d >= top
+	return level, d
 }
 
 // Delay returns how long to wait at a level, without jitter. Level 0 and below
 // wait for nothing.
 func (p Policy) Delay(level int) time.Duration {
-	d, _ := p.filled().base(level)
+	_, d := p.filled().at(level)
 	return d
 }
 
-// next returns the level after a run.
-func (p Policy) next(level int, ran time.Duration, failed bool) int {
-	level = max(0, level-int(ran/p.Stable))
-	if !failed {
-		return level
+// decide is the one rule: it returns the level after a run, and how long to
+// wait before the next. What the run asked for by [RetryAfter] is the least.
+//
+// It is pure. The jitter comes from a hash of what identifies the run, so the
+// same run decides the same. p is filled and valid.
+func (p Policy) decide(level int, ran time.Duration, failed bool, asked time.Duration, run int64) (int, time.Duration) {
+	level -= int(min(max(ran, 0)/p.Stable, time.Duration(level)))
+	if failed {
+		level++
 	}
-	if _, top := p.base(level); top {
-		return level
-	}
-	return level + 1
-}
-
-// delay returns how long to wait at a level before the run that follows the
-// given one. The jitter comes from a hash of the run, so the same run decides
-// the same.
-func (p Policy) delay(level int, run int64) time.Duration {
-	d, _ := p.base(level)
-	h := fnv.New64a()
-	fmt.Fprint(h, run)
-	u := float64(h.Sum64()>>11) / (1 << 53)
-	return d + time.Duration(p.Jitter*u*float64(d))
+	level, d := p.at(level)
+	u := float64(rand.NewPCG(uint64(run), 0).Uint64()>>11) / (1 << 53)
+	d += min(time.Duration(max(p.Jitter, 0)*u*float64(d)), p.Max-d)
+	return level, max(d, asked)
 }
 
 // Wrap returns a function that runs f again after an error or a panic, waiting
 // as the policy says. It fits lifecycle.Group.Go. It returns nil where f does,
 // f's error where that is [Permanent] or ctx has ended, and ctx's cause where
-// ctx ends during a wait, which it also ends at once. A policy that is not valid runs nothing and returns
-// its error, marked as permanent.
+// ctx ends during a wait, which it also ends at once. A policy that is not
+// valid runs nothing and returns its error, marked as permanent.
 //
 // A panic is printed with its stack, to Logger or else to standard error, and
 // counts as a failure; so it does not reach the group.
@@ -155,8 +154,8 @@ func (p Policy) Wrap(f func(context.Context) error) func(context.Context) error 
 				return err
 			}
 			ran := time.Since(began)
-			level = p.next(level, ran, true)
-			wait := max(p.delay(level, began.UnixNano()), retryAfter(err))
+			var wait time.Duration
+			level, wait = p.decide(level, ran, true, retryAfter(err), began.UnixNano())
 			log.WarnContext(ctx, "restart wait", "error", err, "ran", ran, "level", level, "wait", wait)
 			timer := time.NewTimer(wait)
 			select {
@@ -189,9 +188,12 @@ func Permanent(err error) error {
 	return &permanent{err}
 }
 
-func isPermanent(err error) bool {
-	var p interface{ Permanent() bool }
-	return errors.As(err, &p) && p.Permanent()
+func isPermanent(err error) (found bool) {
+	within(err, func(e error) {
+		p, ok := e.(interface{ Permanent() bool })
+		found = found || ok && p.Permanent()
+	})
+	return found
 }
 
 type after struct {
@@ -203,7 +205,7 @@ func (e *after) Unwrap() error { return e.error }
 
 // RetryAfter marks err with what the other side said: to wait d at least. Wrap
 // waits that long where the policy's delay is less, even beyond Max; the level
-// is not touched. Nil stays nil.
+// is not touched. The longest of several in one error counts. Nil stays nil.
 func RetryAfter(err error, d time.Duration) error {
 	if err == nil {
 		return nil
@@ -211,10 +213,28 @@ func RetryAfter(err error, d time.Duration) error {
 	return &after{err, d}
 }
 
-func retryAfter(err error) time.Duration {
-	var a *after
-	if errors.As(err, &a) {
-		return a.wait
+func retryAfter(err error) (d time.Duration) {
+	within(err, func(e error) {
+		if a, ok := e.(*after); ok {
+			d = max(d, a.wait)
+		}
+	})
+	return d
+}
+
+// within calls visit with err and all that it wraps. errors.As stops at the
+// first of a type, which may say less than one beside it in a join.
+func within(err error, visit func(error)) {
+	if err == nil {
+		return
 	}
-	return 0
+	visit(err)
+	switch e := err.(type) {
+	case interface{ Unwrap() error }:
+		within(e.Unwrap(), visit)
+	case interface{ Unwrap() []error }:
+		for _, e := range e.Unwrap() {
+			within(e, visit)
+		}
+	}
 }
