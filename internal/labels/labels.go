@@ -70,7 +70,7 @@ func Below(owner string) ([]Found, error) {
 	var found []Found
 	for _, s := range p.Sample {
 		path, name, _ := strings.Cut(strings.Join(s.Label[key], ""), " ")
-		if path == owner || strings.HasPrefix(path, owner+"/") {
+		if (path == owner || strings.HasPrefix(path, owner+"/")) && !forAll(s) {
 			found = append(found, Found{name, int(s.Value[0]), stack(s)})
 		}
 	}
@@ -78,6 +78,20 @@ func Below(owner string) ([]Found, error) {
 		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(b.Count, a.Count))
 	})
 	return found, nil
+}
+
+// forAll reports whether it is the one goroutine that takes the process's
+// signals: it bears the label of whoever first asked for any.
+func forAll(s *profile.Sample) bool {
+	if len(s.Location) == 0 {
+		return false
+	}
+	for _, l := range s.Location[len(s.Location)-1].Line {
+		if l.Function != nil && l.Function.Name == "os/signal.loop" {
+			return true
+		}
+	}
+	return false
 }
 
 // stack leaves out the runtime's own calls at the top: where a goroutine parks

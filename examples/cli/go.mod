@@ -1,0 +1,18 @@
+module github.com/evenkeel-go/evenkeel/examples/cli
+
+go 1.26.0
+
+replace github.com/evenkeel-go/evenkeel => ../..
+
+require (
+	github.com/creack/pty v1.1.24
+	github.com/evenkeel-go/evenkeel v0.0.0-00010101000000-000000000000
+	go.uber.org/goleak v1.3.0
+	golang.org/x/sys v0.49.0
+	golang.org/x/term v0.47.0
+)
+
+require (
+	github.com/coreos/go-systemd/v22 v22.7.0 // indirect
+	github.com/google/pprof v0.0.0-20261016150608-1facf8f91b50 // indirect
+)
