@@ -10,7 +10,8 @@
 //     admits work, the server that stops in the right order, the plan of phases
 //     under one budget.
 //   - [github.com/evenkeel-go/evenkeel/restart]: starting again. The policy that
-//     slows down what keeps failing.
+//     slows down what keeps failing, the ledger that keeps its history on disk,
+//     the lock that lets one process at a time.
 //
 // Each of them works alone. Only lifecycle.WithSignals touches the process;
 // nothing is global, nothing runs in init, nobody but main exits.
@@ -32,6 +33,11 @@
 //	task failed              task, error
 //	task not started         task
 //	tasks left               live, error
-//	restart wait             error, ran, level, wait
+//	restart wait             error or cause, ran, level, wait
+//	sessions cut again       sessions, runs
+//	ledger unavailable       path, error, wait
+//	lock wait                path, holder
+//	lock lingers             path, holder, wait
+//	lock record not written  path, error
 //	panic                    name, error, stack
 package evenkeel

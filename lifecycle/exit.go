@@ -1,6 +1,6 @@
 package lifecycle
 
-import "errors"
+import "github.com/evenkeel-go/evenkeel/internal/wire"
 
 // ExitCode returns the exit status for what [Group.Run] returned: 0 for nil; 78
 // where a restart cannot mend it (restart.Permanent), which a unit's
@@ -9,11 +9,10 @@ import "errors"
 //
 // 78 is EX_CONFIG of BSD's sysexits.
 func ExitCode(err error) int {
-	var p interface{ Permanent() bool }
 	switch {
 	case err == nil:
 		return 0
-	case errors.As(err, &p) && p.Permanent():
+	case wire.IsPermanent(err):
 		return 78
 	}
 	return 1

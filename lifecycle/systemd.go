@@ -75,7 +75,8 @@ func (g *Group) progress(why error) func(left int, deadline time.Time) {
 	}
 }
 
-// How long a drain, or a wait of unknown length, may go on after each message.
+// How long a drain may go on after each message, and a start beyond its wait; one
+// of unknown length is told of each second.
 const (
 	patience = 5 * time.Second
 	margin   = 15 * time.Second

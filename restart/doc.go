@@ -1,10 +1,12 @@
 // Package restart says when what ended may start again.
 //
 // A [Policy] slows down whatever keeps failing, at any period below its Stable,
-// and forgives by the time that runs last.
+// and forgives by the time that runs last. It serves a function, by its Wrap,
+// and a process, whose history a [Ledger] keeps on disk.
 // [Permanent] marks an error that no restart mends, [RetryAfter] one that says
-// itself how long to wait.
+// itself how long to wait. A [Lock] keeps a second process out while the first
+// one still works.
 //
-// The policy's level lives as long as the function that Wrap returned runs: it
-// does not survive the process.
+// What is wrapped has its level in memory: a function that takes its process
+// down with it needs a ledger.
 package restart

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/evenkeel-go/evenkeel/restart"
@@ -69,4 +72,62 @@ func ExampleRetryAfter() {
 	fmt.Println(work(context.Background()), time.Since(begin) >= 20*time.Millisecond)
 	// Output:
 	// <nil> true
+}
+
+// A supervisor starts a process again and again; here each turn is one.
+func ExampleLedger() {
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	for _, cut := range [][]string{{"ann", "bob"}, {"ann"}, nil} {
+		ledger := restart.Ledger{Path: filepath.Join(dir, "ledger"), Policy: restart.Policy{Min: time.Millisecond}}
+		if err := ledger.Begin(context.Background()); err != nil {
+			fmt.Println(err)
+			return
+		}
+		ledger.End(errors.New("connection lost"), cut...)
+	}
+	ledger := restart.Ledger{Path: filepath.Join(dir, "ledger")}
+	table, err := ledger.Table()
+	for line := range strings.Lines(table) {
+		word := strings.Fields(line)
+		fmt.Println(word[1], word[5], strings.Join(word[6:], " ")) // the others differ each time
+	}
+	fmt.Println(err)
+	// Output:
+	// LEVEL END CUT
+	// 0 failed 2
+	// 1 failed 1, 1 again
+	// 2 failed 0
+	// <nil>
+}
+
+func ExampleLock() {
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	path, token := filepath.Join(dir, "poller"), "123:secret"
+
+	first := restart.Lock{Path: path, Secret: token}
+	fmt.Println("first:", first.Acquire(context.Background()))
+
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+	defer cancel()
+	second := restart.Lock{Path: path, Secret: token}
+	err = second.Acquire(ctx) // names the first one's process
+	fmt.Println("second is too late:", errors.Is(err, context.DeadlineExceeded))
+
+	fmt.Println("first:", first.Release(context.Background()))
+	fmt.Println("second:", second.Acquire(context.Background()))
+	fmt.Println("second:", second.Release(context.Background()))
+	// Output:
+	// first: <nil>
+	// second is too late: true
+	// first: <nil>
+	// second: <nil>
+	// second: <nil>
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/cenkalti/backoff/v4"
 
 	"github.com/evenkeel-go/evenkeel/internal/labels"
+	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
 // A Policy says when something that ended may start again. It counts in
@@ -150,7 +151,7 @@ func (p Policy) Wrap(f func(context.Context) error) func(context.Context) error 
 			if err == nil || ctx.Err() != nil {
 				return err
 			}
-			if isPermanent(err) {
+			if wire.IsPermanent(err) {
 				return err
 			}
 			ran := time.Since(began)
@@ -188,14 +189,6 @@ func Permanent(err error) error {
 	return &permanent{err}
 }
 
-func isPermanent(err error) (found bool) {
-	within(err, func(e error) {
-		p, ok := e.(interface{ Permanent() bool })
-		found = found || ok && p.Permanent()
-	})
-	return found
-}
-
 type after struct {
 	error
 	wait time.Duration
@@ -214,27 +207,10 @@ func RetryAfter(err error, d time.Duration) error {
 }
 
 func retryAfter(err error) (d time.Duration) {
-	within(err, func(e error) {
+	wire.Within(err, func(e error) {
 		if a, ok := e.(*after); ok {
 			d = max(d, a.wait)
 		}
 	})
 	return d
-}
-
-// within calls visit with err and all that it wraps. errors.As stops at the
-// first of a type, which may say less than one beside it in a join.
-func within(err error, visit func(error)) {
-	if err == nil {
-		return
-	}
-	visit(err)
-	switch e := err.(type) {
-	case interface{ Unwrap() error }:
-		within(e.Unwrap(), visit)
-	case interface{ Unwrap() []error }:
-		for _, e := range e.Unwrap() {
-			within(e, visit)
-		}
-	}
 }

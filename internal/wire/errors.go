@@ -1,0 +1,28 @@
+package wire
+
+// Within calls visit with err and all that it wraps. errors.As stops at the
+// first of a type, which may say less than one beside it in a join.
+func Within(err error, visit func(error)) {
+	if err == nil {
+		return
+	}
+	visit(err)
+	switch e := err.(type) {
+	case interface{ Unwrap() error }:
+		Within(e.Unwrap(), visit)
+	case interface{ Unwrap() []error }:
+		for _, e := range e.Unwrap() {
+			Within(e, visit)
+		}
+	}
+}
+
+// IsPermanent reports whether a restart cannot mend err: restart.Permanent marks
+// such errors, and the types of others may have its method.
+func IsPermanent(err error) (found bool) {
+	Within(err, func(e error) {
+		p, ok := e.(interface{ Permanent() bool })
+		found = found || ok && p.Permanent()
+	})
+	return found
+}

@@ -1,0 +1,207 @@
+package restart
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/evenkeel-go/evenkeel/internal/wire"
+)
+
+// A Lock lets one process at a time do what only one may, such as polling with a
+// bot's token or writing to a database.
+//
+//	lock := &restart.Lock{Path: "/run/bot/poller", Secret: token, Linger: 35 * time.Second}
+//	g.Start = func(ctx context.Context) error {
+//		if err := lock.Acquire(ctx); err != nil {
+//			return err
+//		}
+//		return ledger.Begin(ctx)
+//	}
+//	g.Drain = drain.Plan{Phases: []drain.Phase{
+//		{Name: "tasks", Steps: []drain.Step{g.Step()}},
+//		{Name: "lock", Reserve: time.Second, Steps: []drain.Step{{Name: "lock", Stop: lock.Release}}},
+//	}}
+//
+// The kernel holds it (flock; LockFileEx on Windows) and frees it when its
+// process ends, however that happens, so it is never stale. Process ids decide
+// nothing: in two containers they may well be the same. What the file says, who
+// holds it and since when, is for people.
+//
+// The file stays. Whoever deletes it while the lock is held makes room for a
+// second holder, which no kind of lock file can prevent; Release says so. The
+// lock holds among the processes of one machine that see the same file: a file
+// system over a network may not carry it to others.
+//
+// The methods of one Lock must not be called concurrently.
+type Lock struct {
+	// Path of the file; its directory must exist.
+	Path string
+	// Secret, such as a token, gives each value of it a lock of its own: a hash of it is
+	// added to Path. A short one can be guessed from that. "" adds nothing.
+	Secret string
+	// Linger is how long Acquire waits after a holder that did not release the
+	// lock, as a server may still think that the dead one is there. For a long
+	// poll it is the poll's timeout and a few seconds. 0 means no wait.
+	Linger time.Duration
+	// Logger gets whom Acquire waits for; nil means silence.
+	Logger *slog.Logger
+
+	held  *hold // nil while it is not
+	since time.Time
+	sys   *system // nil: the machine
+}
+
+// Acquire waits until this process holds the lock. It logs for whom it waits,
+// and writes into the file who holds it now. Then, where the holder before did
+// not release it, it waits for Linger.
+//
+// Where ctx ends first, the lock is not held, and the error names the holder and
+// wraps ctx's cause. Waiters are served in no order. Acquire panics where the
+// lock is held by this value already.
+func (l *Lock) Acquire(ctx context.Context) error {
+	if l.held != nil {
+		panic("restart: Lock.Acquire: it is held already")
+	}
+	if l.Path == "" {
+		return Permanent(errors.New("restart: Lock: Path is empty; name a file in a directory that all processes share"))
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if l.sys == nil {
+		l.sys = machine()
+	}
+	h, err := l.wait(ctx)
+	if err != nil {
+		return err
+	}
+	before, written := holderIn(h)
+	l.since = time.Now().UTC().Truncate(time.Second)
+	l.write(h, holder{PID: os.Getpid(), Since: l.since})
+	if written && before.Ended.IsZero() && l.Linger > 0 {
+		l.warn("lock lingers", "path", l.path(), "holder", before.String(), "wait", l.Linger)
+		if err := pause(ctx, "the lock's linger", l.Linger); err != nil {
+			h.release() // as a death would: the next holder lingers too
+			return fmt.Errorf("restart: Lock: %s: lingering after %v: %w", l.path(), before, err)
+		}
+	}
+	l.held = h
+	return nil
+}
+
+// wait tries again and again, as a flock that blocks cannot be ended by a
+// context: its goroutine would stay, and take the lock later.
+func (l *Lock) wait(ctx context.Context) (*hold, error) {
+	const most = 50 * time.Millisecond
+	said, told := "", time.Time{}
+	for delay := time.Millisecond; ; delay = min(2*delay, most) {
+		h, err := l.sys.grab(l.path())
+		switch {
+		case errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.ENOLCK):
+			return nil, fmt.Errorf("restart: Lock: %s: its file system has no locks; put Path on a local one: %w", l.path(), err)
+		case err != nil:
+			return nil, fmt.Errorf("restart: Lock: %s: %w", l.path(), err)
+		case h != nil:
+			return h, nil
+		}
+		var by holder
+		if f, err := os.Open(l.path()); err == nil {
+			by, _ = holderIn(f)
+			f.Close()
+		}
+		if say := by.String(); say != said {
+			said = say
+			l.warn("lock wait", "path", l.path(), "holder", say)
+		}
+		if time.Since(told) >= time.Second { // nobody knows until when, so it is said again
+			told = time.Now()
+			wire.Wait(ctx, "the lock, held by "+said, time.Time{})
+		}
+		if err := sleep(ctx, delay/2+rand.N(delay/2)); err != nil {
+			return nil, fmt.Errorf("restart: Lock: %s: held by %v: %w", l.path(), by, err)
+		}
+	}
+}
+
+// Release lets the next one in, who need not linger: call it when all that the
+// lock guards has ended. Its error says that the file was deleted or replaced
+// meanwhile, so that another process may have held the lock as well. A lock that
+// is not held is left alone. It does not wait; it fits drain.Step.Stop.
+func (l *Lock) Release(context.Context) error {
+	h := l.held
+	if h == nil {
+		return nil
+	}
+	l.held = nil
+	ours, err := h.Stat()
+	there, err2 := os.Stat(l.path())
+	l.write(h, holder{PID: os.Getpid(), Since: l.since, Ended: time.Now().UTC().Truncate(time.Second)})
+	if err := h.release(); err != nil {
+		return fmt.Errorf("restart: Lock: %s: %w", l.path(), err)
+	}
+	if err != nil || err2 != nil || !os.SameFile(ours, there) {
+		return fmt.Errorf("restart: Lock: %s: was deleted or replaced while it was held; another process may have held it too", l.path())
+	}
+	return nil
+}
+
+func (l *Lock) path() string {
+	if l.Secret == "" {
+		return l.Path
+	}
+	sum := sha256.Sum256([]byte(l.Secret))
+	return fmt.Sprintf("%s-%x", l.Path, sum[:8])
+}
+
+func (l *Lock) warn(msg string, args ...any) {
+	if l.Logger != nil {
+		l.Logger.Warn(msg, args...)
+	}
+}
+
+// A holder is what a lock's file says, for people and for Linger.
+type holder struct {
+	PID   int       `json:"pid"`
+	Since time.Time `json:"since"`
+	Ended time.Time `json:"ended,omitzero"` // its release; zero while it holds the lock, and for ever where it died
+}
+
+func (h holder) String() string {
+	if h.PID == 0 || !h.Ended.IsZero() {
+		return "a process that has not said who it is"
+	}
+	return fmt.Sprintf("pid %d since %s", h.PID, h.Since.Format(time.RFC3339))
+}
+
+// A holder is written over the one before, so its size is fixed. It fits in with
+// both times: the rest is spaces.
+const holderSize = 127
+
+// holderIn returns the last holder, and whether there was one at all: zero if it
+// cannot be read.
+func holderIn(f io.ReaderAt) (h holder, written bool) {
+	b := make([]byte, holderSize)
+	n, _ := f.ReadAt(b, 1)
+	json.Unmarshal(b[:n], &h)
+	return h, n > 0
+}
+
+// write says who holds the lock. Where that fails the lock holds all the same.
+func (l *Lock) write(h *hold, who holder) {
+	b, err := json.Marshal(who)
+	if err == nil {
+		_, err = h.WriteAt(fmt.Appendf(nil, "%-*s\n", holderSize-1, b), 1)
+	}
+	if err != nil {
+		l.warn("lock record not written", "path", l.path(), "error", err)
+	}
+}

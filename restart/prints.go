@@ -1,0 +1,56 @@
+package restart
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"slices"
+)
+
+// A salt is a ring's own, the same in all of its records.
+type salt [16]byte
+
+// fingerprint returns 4 bytes of a session's hash, never 0. The session cannot
+// be read from it; who has the file, and so the salt, can test a guess.
+func (s salt) fingerprint(session string) uint32 {
+	sum := sha256.Sum256(append(s[:], session...))
+	return max(1, binary.LittleEndian.Uint32(sum[:]))
+}
+
+// prints are the fingerprints that fit into a record; 0 is none.
+type prints [8]uint32
+
+// both returns those of a that are in b too.
+func both(a []uint32, b prints) []uint32 {
+	return slices.DeleteFunc(slices.Clone(a), func(f uint32) bool { return f == 0 || !slices.Contains(b[:], f) })
+}
+
+// cut returns the fingerprints of the sessions that run cut, those first that
+// the run before cut as well. Again is how many these are, and row is in how
+// many runs in a row, with this one, the same session was cut.
+func (h history) cut(run record, sessions []string) (cut prints, again, row int) {
+	var all, twice []uint32
+	for _, session := range sessions {
+		all = append(all, run.salt.fingerprint(session))
+	}
+	slices.Sort(all)
+	all = slices.Compact(all)
+	var before []prints
+	for start, end := range h.runs {
+		if start.run < run.run && end.run < run.run {
+			before = append(before, end.cut)
+		}
+	}
+	row = 1
+	left := all
+	for _, cut := range slices.Backward(before) {
+		if left = both(left, cut); len(left) == 0 {
+			break
+		}
+		if row++; row == 2 {
+			twice = left
+		}
+	}
+	once := slices.DeleteFunc(all, func(f uint32) bool { return slices.Contains(twice, f) })
+	copy(cut[:], slices.Concat(twice, once))
+	return cut, len(twice), row
+}

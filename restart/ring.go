@@ -1,0 +1,275 @@
+package restart
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// A ring is one file of 64 slots, each with a record. Record n lies in slot n
+// modulo 64 and is written in place: a write that is torn costs that record
+// alone, and a full disk has room for it.
+const (
+	slots    = 64
+	slotSize = 256
+	ringSize = slots * slotSize
+)
+
+// A slot is 32 words of 8 bytes, little-endian. The first is this one, without
+// the byte that belongs to the lock; the last 4 bytes are the CRC-32C of all
+// between. A later version keeps these places.
+const (
+	magic   = "evkeel"
+	version = 1
+	head    = "\x00" + magic + "\x01"
+	sumAt   = slotSize - 4
+	saltAt  = 13 * 8 // after the words
+	cutAt   = saltAt + 16
+)
+
+func sum(slot []byte) uint32 {
+	return crc32.Checksum(slot[1:sumAt], crc32.MakeTable(crc32.Castagnoli))
+}
+
+// A cause is why a run ended.
+type cause uint8
+
+const (
+	open     cause = iota // it has not, as far as is known
+	ended                 // by itself
+	failed                // with an error
+	panicked              // in a *lifecycle.PanicError
+	refused               // with a [Permanent] error
+	died                  // without a word
+	causes
+)
+
+func (c cause) String() string {
+	return [...]string{"open", "ended", "failed", "panicked", "permanent", "died"}[c]
+}
+
+// A record is the start of a run, where its cause is open, or its end.
+type record struct {
+	seq   uint64 // from 1
+	run   uint64 // the seq of the run's start
+	cause cause
+	level int           // a start: that it was made at; an end: that it leads to
+	took  time.Duration // a start: what it waited; an end: how long the run lasted
+	asked time.Duration // an end: the longest [RetryAfter]
+	pid   uint64
+	who   uint64 // from system.self
+	moment
+	salt salt
+	cuts int    // sessions cut
+	cut  prints // of these, as many as fit
+}
+
+func (r *record) encode() []byte {
+	b := append(make([]byte, 0, slotSize), head...)
+	for _, word := range [...]uint64{
+		r.seq, r.run, uint64(r.cause), uint64(r.level), uint64(r.took), uint64(r.asked), r.pid, r.who,
+		uint64(r.wall), uint64(r.up), r.boot, uint64(r.cuts),
+	} {
+		b = binary.LittleEndian.AppendUint64(b, word)
+	}
+	b = append(b, r.salt[:]...)
+	for _, c := range r.cut {
+		b = binary.LittleEndian.AppendUint32(b, c)
+	}
+	b = b[:slotSize]
+	binary.LittleEndian.PutUint32(b[sumAt:], sum(b))
+	return b
+}
+
+// decode reads a slot. A record without a seq is none: the slot was never
+// written, or not to its end. Newer means that a later version wrote it.
+func decode(b []byte) (r record, newer bool) {
+	if string(b[1:1+len(magic)]) != magic || binary.LittleEndian.Uint32(b[sumAt:]) != sum(b) {
+		return record{}, false
+	}
+	if b[len(head)-1] != version {
+		return record{}, b[len(head)-1] > version
+	}
+	word := func(i int) uint64 { return binary.LittleEndian.Uint64(b[8*i:]) }
+	if word(1) == 0 || word(2) == 0 || word(2) > word(1) || word(3) >= uint64(causes) || word(4) > math.MaxInt32 {
+		return record{}, false
+	}
+	r = record{
+		seq: word(1), run: word(2), cause: cause(word(3)), level: int(word(4)),
+		took: time.Duration(word(5)), asked: time.Duration(word(6)), pid: word(7), who: word(8),
+		moment: moment{int64(word(9)), int64(word(10)), word(11)},
+		cuts:   int(word(12)), salt: salt(b[saltAt:cutAt]),
+	}
+	for i := range r.cut {
+		r.cut[i] = binary.LittleEndian.Uint32(b[cutAt+4*i:])
+	}
+	return r, false
+}
+
+// A history is the records of a ring, run by run, each run's in their order.
+type history []record
+
+var (
+	errBusy    = errors.New("another process holds it for longer than usual")
+	errNewer   = errors.New("a later version of this library writes it; it is left alone")
+	errCorrupt = errors.New("it holds no record that can be read")
+)
+
+// read returns the records in f. It changes nothing and may be called while
+// others write. Fresh means that there never was a record.
+func read(f io.ReaderAt) (h history, fresh bool, err error) {
+	b := make([]byte, ringSize+1) // one more, to see that there is no more
+	n, err := f.ReadAt(b[1:], 1)
+	if err != nil && err != io.EOF {
+		return nil, false, err
+	}
+	if n < ringSize && len(bytes.Trim(b, "\x00")) == 0 {
+		return nil, true, nil // made just now, or its maker died meanwhile
+	}
+	if n != ringSize-1 {
+		return nil, false, errCorrupt
+	}
+	for i := range slots {
+		r, newer := decode(b[i*slotSize : (i+1)*slotSize])
+		if newer {
+			return nil, false, errNewer
+		}
+		if r.seq != 0 && r.seq%slots == uint64(i) {
+			h = append(h, r)
+		}
+	}
+	if h == nil {
+		return nil, false, errCorrupt
+	}
+	slices.SortFunc(h, func(a, b record) int { return cmp.Or(cmp.Compare(a.run, b.run), cmp.Compare(a.seq, b.seq)) })
+	return h, false, nil
+}
+
+// runs yields each run's start and end, one of which may be none. Of several
+// ends the last counts: it is the run's own, where another process had taken the
+// run for dead.
+func (h history) runs(yield func(start, end record) bool) {
+	for i := 0; i < len(h); {
+		var start, end record
+		for run := h[i].run; i < len(h) && h[i].run == run; i++ {
+			if h[i].cause == open {
+				start = h[i]
+			} else {
+				end = h[i]
+			}
+		}
+		if !yield(start, end) {
+			return
+		}
+	}
+}
+
+// last returns the start and the end of the newest run.
+func (h history) last() (start, end record) {
+	for s, e := range h.runs {
+		start, end = s, e
+	}
+	return start, end
+}
+
+// A ring in use.
+type ring struct {
+	*hold // nil where another process has it: then nothing can be written
+	history
+}
+
+// edit calls do with the ring at path, which no other process writes meanwhile.
+func (s *system) edit(path string, do func(*ring) error) error {
+	h, err := s.grab(path)
+	for end := time.Now().Add(100 * time.Millisecond); h == nil && err == nil && time.Now().Before(end); {
+		time.Sleep(5 * time.Millisecond)
+		h, err = s.grab(path)
+	}
+	if err != nil {
+		return err
+	}
+	var f file = h
+	if h != nil {
+		defer h.release()
+	} else {
+		// Who has it may have been stopped meanwhile. The history can be read.
+		if f, err = s.open(path); err != nil {
+			return err
+		}
+		defer f.Close()
+	}
+	old, fresh, err := read(f)
+	switch {
+	case h == nil:
+	case fresh:
+		err = h.allot(path)
+	case err == errCorrupt:
+		err = quarantine(path)
+	}
+	if err != nil {
+		return err
+	}
+	return do(&ring{h, old})
+}
+
+// quarantine moves a file that is no ring out of the way. Its lock is held, so
+// nobody else moves the next one. It returns an error in any case: what the
+// file should have told is not known.
+//
+// Windows does not let an open file be moved. There it stays until somebody
+// moves it by hand, and is of no use.
+func quarantine(path string) error {
+	moved := path + ".corrupt"
+	if err := os.Rename(path, moved); err != nil {
+		return errors.Join(errCorrupt, err)
+	}
+	return fmt.Errorf("%w; it is %s now", errCorrupt, moved)
+}
+
+// allot gives the file its blocks, by zeros rather than fallocate: that needs no
+// call of each system, and leaves nothing to be changed in the file's tree when
+// the disk is full. A directory that cannot be synced may lose the new file in a
+// loss of power, and nothing else.
+func (h *hold) allot(path string) error {
+	if _, err := h.WriteAt(make([]byte, ringSize-1), 1); err != nil {
+		return err
+	}
+	if dir, err := os.Open(filepath.Dir(path)); err == nil {
+		dir.Sync()
+		dir.Close()
+	}
+	return h.Sync()
+}
+
+// append writes a record as the next one. It returns none that is not written;
+// one that could not be synced is, and outlives the process at least.
+func (r *ring) append(rec record) (record, error) {
+	if r.hold == nil {
+		return record{}, errBusy
+	}
+	rec.seq = 1
+	for _, old := range r.history {
+		rec.seq, rec.salt = max(rec.seq, old.seq+1), old.salt
+	}
+	if rec.salt == (salt{}) {
+		rand.Read(rec.salt[:])
+	}
+	if rec.cause == open {
+		rec.run = rec.seq
+	}
+	if _, err := r.WriteAt(rec.encode()[1:], int64(rec.seq%slots)*slotSize+1); err != nil {
+		return record{}, err
+	}
+	r.history = append(r.history, rec)
+	return rec, r.Sync()
+}

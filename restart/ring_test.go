@@ -1,0 +1,359 @@
+package restart
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gofrs/flock"
+)
+
+// A faulty file fails where it has an error.
+type faulty struct {
+	file
+	read, write, sync error
+}
+
+func (f *faulty) ReadAt(b []byte, off int64) (int, error) {
+	if f.read != nil {
+		return 0, f.read
+	}
+	return f.file.ReadAt(b, off)
+}
+
+func (f *faulty) WriteAt(b []byte, off int64) (int, error) {
+	if f.write != nil {
+		return 0, f.write
+	}
+	return f.file.WriteAt(b, off)
+}
+
+func (f *faulty) Sync() error {
+	if f.sync != nil {
+		return f.sync
+	}
+	return f.file.Sync()
+}
+
+// fault makes the world's disk fail in one place, and returns how to mend it.
+func (w *world) fault(place string, err error) (mend func()) {
+	open, lock := w.open, w.lock
+	w.open = func(path string) (file, error) {
+		if place == "open" {
+			return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+		}
+		f, e := open(path)
+		if e != nil {
+			return nil, e
+		}
+		bad := &faulty{file: f}
+		switch place {
+		case "read":
+			bad.read = err
+		case "write":
+			bad.write = err
+		case "sync":
+			bad.sync = err
+		}
+		return bad, nil
+	}
+	if place == "lock" {
+		w.lock = func(*flock.Flock) (bool, error) { return false, err }
+	}
+	return func() { w.open, w.lock = open, lock }
+}
+
+// between makes the disk fail for a time.
+func (w *world) between(from, to time.Duration, place string, err error) {
+	begin, good := time.Now(), w.open
+	w.fault(place, err)
+	bad := w.open
+	w.open = func(path string) (file, error) {
+		if d := time.Since(begin); from <= d && d < to {
+			return bad(path)
+		}
+		return good(path)
+	}
+}
+
+// Whatever the disk refuses, a run begins after Min or what is owed, with one
+// warning, and its end is no error.
+func TestLedgerFaults(t *testing.T) {
+	for _, err := range []error{syscall.EROFS, syscall.EACCES, syscall.ENOSPC, syscall.EIO} {
+		for _, place := range []string{"open", "lock", "read", "write"} {
+			for _, level := range []int{0, 3} {
+				t.Run(place+" "+err.Error()+" level "+string(rune('0'+level)), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						w := newWorld(t)
+						w.fail(t, level)
+						mend := w.fault(place, err)
+						for i := range 3 {
+							w.log.Reset()
+							l, took := w.begin(t)
+							want := time.Second
+							if i == 0 && level > 0 && place == "write" {
+								want = 4 * time.Second
+							}
+							if got := w.log.String(); took != want || strings.Count(got, "ledger unavailable") != 1 || !strings.Contains(got, err.Error()) {
+								t.Errorf("waits %v, want %v; %q", took, want, got)
+							}
+							w.log.Reset()
+							if l.End(errRun); w.log.Len() != 0 {
+								t.Errorf("warned again: %s", &w.log)
+							}
+						}
+						mend()
+						l, _ := w.begin(t)
+						defer w.fault(place, err)()
+						w.log.Reset()
+						if l.End(nil); strings.Count(w.log.String(), "ledger unavailable") != 1 {
+							t.Errorf("the end is lost without a word: %q", &w.log)
+						}
+					})
+				})
+			}
+		}
+	}
+}
+
+// A disk that does not sync still has the history of its processes.
+func TestLedgerNoSync(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		l, _ := w.begin(t)
+		l.End(nil)
+		w.fault("sync", syscall.EIO)
+		for i, want := range []time.Duration{1, 1, 2, 4} {
+			w.log.Reset()
+			l, took := w.begin(t)
+			if took != want*time.Second || l.run == nil || l.run.level != i || strings.Count(w.log.String(), "ledger unavailable") != 1 {
+				t.Errorf("waits %v, %+v; %s", took, l.run, &w.log)
+			}
+			l.End(errRun)
+		}
+	})
+}
+
+// A fault that goes away during the wait costs no record, and no level.
+func TestLedgerFaultPasses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.fail(t, 3)
+		w.between(0, time.Second/2, "open", syscall.EIO)
+		if l, took := w.begin(t); took != time.Second || l.run == nil || l.run.level != 3 {
+			t.Errorf("%v, %+v", took, l.run)
+		}
+	})
+}
+
+// One that comes during the wait does not make the next start come at once.
+func TestLedgerFaultComes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.fail(t, 1)
+		time.Sleep(900 * time.Millisecond)
+		w.between(50*time.Millisecond, time.Hour, "write", syscall.ENOSPC)
+		if l, took := w.begin(t); took != time.Second || l.run != nil || !strings.Contains(w.log.String(), "no space left") {
+			t.Errorf("%v, %+v, %s", took, l.run, &w.log)
+		}
+	})
+}
+
+func TestLedgerNoDirectory(t *testing.T) {
+	for name, path := range map[string]func(dir string) string{
+		"missing":     func(dir string) string { return filepath.Join(dir, "none", "ledger") },
+		"a directory": func(dir string) string { return dir },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.path = path(t.TempDir())
+				for range 2 {
+					w.log.Reset()
+					if _, took := w.begin(t); took != time.Second || strings.Count(w.log.String(), "ledger unavailable") != 1 {
+						t.Errorf("waits %v; %s", took, &w.log)
+					}
+				}
+			})
+		})
+	}
+}
+
+// While another process has the ring for longer than usual, the history is read
+// and nothing is written.
+func TestLedgerBusy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.fail(t, 4)
+		before, _ := os.ReadFile(w.path)
+		h, err := w.grab(w.path)
+		if h == nil || err != nil {
+			t.Fatal(err)
+		}
+		l, took := w.begin(t)
+		h.release()
+		after, _ := os.ReadFile(w.path)
+		if took < 8*time.Second || took > 8*time.Second+250*time.Millisecond || l.run != nil || !bytes.Equal(before, after) {
+			t.Errorf("waits %v, %+v", took, l.run)
+		}
+	})
+}
+
+// seal gives a slot the sum that it should have.
+func seal(slot []byte) []byte {
+	binary.LittleEndian.PutUint32(slot[sumAt:], sum(slot))
+	return slot
+}
+
+// A later version's ring is left alone.
+func TestLedgerNewer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.fail(t, 4)
+		b, _ := os.ReadFile(w.path)
+		b[2*slotSize+len(head)-1]++
+		seal(b[2*slotSize : 3*slotSize])
+		if err := os.WriteFile(w.path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		w.log.Reset()
+		l, took := w.begin(t)
+		l.End(nil)
+		after, _ := os.ReadFile(w.path)
+		if took != time.Second || !bytes.Equal(b, after) || !strings.Contains(w.log.String(), errNewer.Error()) {
+			t.Errorf("waits %v; %s", took, &w.log)
+		}
+		if _, err := l.Table(); !errors.Is(err, errNewer) {
+			t.Error(err)
+		}
+	})
+}
+
+// A file that is no ring is moved away, as it is, and another begun; what its
+// maker left half done is not.
+func TestLedgerCorrupt(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		file  []byte
+		moved bool
+	}{
+		{"empty", nil, false},
+		{"half made", make([]byte, 5000), false},
+		{"made", make([]byte, ringSize), false},
+		{"noise", bytes.Repeat([]byte("noise"), 5000)[:ringSize], true},
+		{"short", []byte("somebody's notes"), true},
+		{"one byte too long", make([]byte, ringSize+1), true},
+		{"too long", bytes.Repeat([]byte("noise"), 5000), true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				if err := os.WriteFile(w.path, tt.file, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				l, took := w.begin(t)
+				moved, err := os.ReadFile(w.path + ".corrupt")
+				if tt.moved && (took != time.Second || err != nil || !bytes.Equal(moved, tt.file) || !strings.Contains(w.log.String(), ".corrupt")) ||
+					!tt.moved && (took != 0 || err == nil || w.log.Len() > 0) {
+					t.Errorf("waits %v, %v; %s", took, err, &w.log)
+				}
+				if l.End(errRun); l.sys == nil {
+					t.Error("no system")
+				}
+				if l, took = w.begin(t); took != time.Second || l.run.seq != 3 {
+					t.Errorf("then waits %v, %+v", took, l.run)
+				}
+			})
+		})
+	}
+}
+
+// full returns a ring that has come round.
+func full() []byte {
+	b := make([]byte, ringSize)
+	s := salt{1, 2, 3}
+	for seq := uint64(101); seq < 101+slots; seq++ {
+		r := record{seq: seq, run: seq, level: 3, salt: s, moment: moment{int64(seq), int64(seq), 1}, pid: 7, who: seq}
+		if seq%2 == 0 {
+			r.cause, r.run, r.cut = failed, seq-1, prints{1, 2, 3}
+		}
+		copy(b[seq%slots*slotSize:], r.encode())
+	}
+	return b
+}
+
+// Of a full ring one damaged byte costs one record at most.
+func TestRingDamage(t *testing.T) {
+	b := full()
+	whole, _, err := read(bytes.NewReader(b))
+	if err != nil || len(whole) != slots {
+		t.Fatal(len(whole), err)
+	}
+	p := Policy{}.filled()
+	for i, was := range b {
+		for _, is := range []byte{^was, was ^ 1, was + 1} {
+			b[i] = is
+			h, fresh, err := read(bytes.NewReader(b))
+			if err != nil || fresh || len(h) < slots-1 {
+				t.Fatalf("byte %d: %d records, %v", i, len(h), err)
+			}
+			for j, k := 0, 0; j < len(h); j, k = j+1, k+1 {
+				if h[j] != whole[k] {
+					k++
+				}
+				if h[j] != whole[k] {
+					t.Fatalf("byte %d: a record that was not written: %+v", i, h[j])
+				}
+			}
+			start, end := h.last()
+			now := moment{200, 200, 1}
+			if _, wait := p.owes(p.settle(start, end, now), now); wait > p.Max {
+				t.Fatalf("byte %d: waits %v", i, wait)
+			}
+		}
+		b[i] = was
+	}
+}
+
+// Any slot that decodes is one that encodes to the same, and no history makes a
+// wait longer than Max or what was asked for.
+func FuzzDecode(f *testing.F) {
+	b := full()
+	f.Add(b[:slotSize], int64(1), int64(1), uint64(1))
+	f.Add(b[slotSize:2*slotSize], int64(-1)<<63, int64(-1)<<63, uint64(2))
+	f.Add([]byte("noise"), int64(1)<<62, int64(0), uint64(0))
+	f.Fuzz(func(t *testing.T, slot []byte, wall, up int64, boot uint64) {
+		slot = append(bytes.Clone(slot), make([]byte, slotSize)...)[:slotSize]
+		if r, _ := decode(slot); r.seq == 0 {
+			// So that more than the sum is tried.
+			copy(slot, head)
+			seal(slot)
+		}
+		r, newer := decode(slot)
+		if newer || r.seq == 0 {
+			return
+		}
+		if again, _ := decode(r.encode()); again != r {
+			t.Fatalf("%+v\n%+v", r, again)
+		}
+		now, p := moment{wall, up, boot}, Policy{}.filled()
+		for _, pair := range [][2]record{{r, {}}, {{}, r}, {r, r}} {
+			start, end := pair[0], pair[1]
+			if start.cause != open || end.seq != 0 && end.cause == open {
+				continue
+			}
+			level, wait := p.owes(p.settle(start, end, now), now)
+			if level < 0 || wait < 0 || wait > max(p.Max, r.asked) {
+				t.Fatalf("level %d, waits %v after %+v", level, wait, r)
+			}
+		}
+	})
+}

@@ -1,0 +1,115 @@
+package restart
+
+import (
+	"errors"
+	"hash/fnv"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/gofrs/flock"
+)
+
+// A system is what a [Ledger] and a [Lock] ask of the machine. Tests put faults
+// and other clocks in its place.
+type system struct {
+	open func(path string) (file, error)  // for reading and writing; creates nothing
+	lock func(*flock.Flock) (bool, error) // TryLock
+	now  func() moment
+	self func() uint64 // names this process and no other; 0: it cannot be told
+}
+
+type file interface {
+	io.ReaderAt
+	io.WriterAt
+	io.Closer
+	Stat() (fs.FileInfo, error)
+	Sync() error // of the data at least
+}
+
+// machine is the system there is.
+func machine() *system {
+	return &system{
+		open: func(path string) (file, error) {
+			f, err := os.OpenFile(path, os.O_RDWR, 0)
+			if err != nil {
+				return nil, err
+			}
+			return disk{f}, nil
+		},
+		lock: (*flock.Flock).TryLock,
+		now: func() moment {
+			m := moment{wall: time.Now().UnixNano()}
+			if boot, up := uptime(); boot != "" {
+				m.up, m.boot = int64(up), hash(boot)
+			} else {
+				m.up = m.wall
+			}
+			return m
+		},
+		self: func() uint64 {
+			boot, _ := uptime()
+			if start := started(); boot != "" && start != "" {
+				return hash(boot + " " + start)
+			}
+			return 0
+		},
+	}
+}
+
+func hash(s string) uint64 {
+	h := fnv.New64a()
+	io.WriteString(h, s)
+	return h.Sum64()
+}
+
+// A moment is a time on two clocks. The one since the boot is not stepped by
+// anybody and goes on while the machine sleeps, so it is the one that counts
+// within a boot. Where a system has none, it is the wall clock again.
+type moment struct {
+	wall int64  // ns since 1970
+	up   int64  // ns since the boot
+	boot uint64 // which boot; 0 where it is not known
+}
+
+// since returns how long it is since m in the same boot, never less than 0.
+func (m moment) since(earlier moment) time.Duration {
+	return time.Duration(max(0, m.up-earlier.up))
+}
+
+// A hold is a file with its kernel lock. Windows keeps others, and our own other
+// handle, from the byte that is locked, the first one: nothing is kept there.
+type hold struct {
+	file
+	lock *flock.Flock
+}
+
+// grab locks the file at path, which it creates where there is none. It returns
+// nil where somebody else has the lock.
+func (s *system) grab(path string) (*hold, error) {
+	lock := flock.New(path, flock.SetFlag(os.O_RDWR|os.O_CREATE))
+	if ok, err := s.lock(lock); !ok {
+		return nil, err
+	}
+	f, err := s.open(path)
+	if err == nil {
+		h := &hold{f, lock}
+		locked, e1 := lock.Stat()
+		there, e2 := f.Stat()
+		if err = errors.Join(e1, e2); err == nil && os.SameFile(locked, there) {
+			return h, nil
+		}
+		f.Close()
+	}
+	lock.Unlock()
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil // deleted since it was locked: whoever has the next one has the lock
+	}
+	return nil, err
+}
+
+// release lets go of the lock.
+func (h *hold) release() error {
+	return errors.Join(h.Close(), h.lock.Unlock())
+}
