@@ -137,36 +137,37 @@ func (p Policy) Wrap(f func(context.Context) error) func(context.Context) error 
 	if f == nil {
 		panic("restart: Policy.Wrap: nil function")
 	}
+	if err := p.Validate(); err != nil {
+		return func(context.Context) error { return Permanent(err) }
+	}
+	filled := p.filled()
 	return func(ctx context.Context) error {
-		if err := p.Validate(); err != nil {
-			return Permanent(err)
-		}
-		p, log := p.filled(), p.Logger
-		if log == nil {
-			log = slog.New(slog.DiscardHandler)
-		}
 		for level := 0; ctx.Err() == nil; {
 			began := time.Now()
-			err := once(ctx, p.Logger, f)
-			if err == nil || ctx.Err() != nil {
+			err := once(ctx, filled.Logger, f)
+			if err == nil || ctx.Err() != nil || !filled.backOff(ctx, &level, began, err) {
 				return err
-			}
-			if wire.IsPermanent(err) {
-				return err
-			}
-			ran := time.Since(began)
-			var wait time.Duration
-			level, wait = p.decide(level, ran, true, retryAfter(err), began.UnixNano())
-			log.WarnContext(ctx, "restart wait", "error", err, "ran", ran, "level", level, "wait", wait)
-			timer := time.NewTimer(wait)
-			select {
-			case <-timer.C:
-			case <-ctx.Done():
-				timer.Stop()
 			}
 		}
 		return context.Cause(ctx)
 	}
+}
+
+// backOff sets the level after a failure and waits, or reports that a restart
+// cannot mend it. It is a function of its own for its frame: thousands of
+// functions that run do without it, in a goroutine's first stack.
+func (p *Policy) backOff(ctx context.Context, level *int, began time.Time, err error) (again bool) {
+	if wire.IsPermanent(err) {
+		return false
+	}
+	ran := time.Since(began)
+	var wait time.Duration
+	*level, wait = p.decide(*level, ran, true, retryAfter(err), began.UnixNano())
+	if p.Logger != nil {
+		p.Logger.WarnContext(ctx, "restart wait", "error", err, "ran", ran, "level", *level, "wait", wait)
+	}
+	_ = sleep(ctx, wait) // the loop sees ctx
+	return true
 }
 
 // once calls f, with a panic as an error. A Goexit goes on to end the caller.

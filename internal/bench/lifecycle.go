@@ -196,15 +196,29 @@ func goleakFind() func() {
 
 const childEnv = "EVENKEEL_BENCH_CHILD"
 
-// asChild is the process whose task panics.
+// asChild is what a process does that this one has started.
 func asChild() bool {
-	if os.Getenv(childEnv) == "" {
+	switch os.Getenv(childEnv) {
+	case "":
 		return false
+	case "panic":
+		var g lifecycle.Group
+		g.Go("panics", func(context.Context) error { panic("oh") })
+		os.Exit(lifecycle.ExitCode(g.Run(context.Background())))
+	case "idle ours":
+		fmt.Println(idle(idleOurs))
+	case "idle peer":
+		fmt.Println(idle(idlePeer))
 	}
-	var g lifecycle.Group
-	g.Go("panics", func(context.Context) error { panic("oh") })
-	os.Exit(lifecycle.ExitCode(g.Run(context.Background())))
 	return true
+}
+
+func child(does string) (printed string) {
+	c := exec.Command(os.Args[0])
+	c.Env = append(os.Environ(), childEnv+"="+does)
+	out, err := c.Output()
+	must(err)
+	return string(out)
 }
 
 func panics() (string, bool) {
@@ -212,7 +226,7 @@ func panics() (string, bool) {
 	zero := 0
 	for range processes {
 		c := exec.Command(os.Args[0])
-		c.Env = append(os.Environ(), childEnv+"=1")
+		c.Env = append(os.Environ(), childEnv+"=panic")
 		c.Run()
 		if c.ProcessState == nil || c.ProcessState.Success() {
 			zero++
@@ -234,4 +248,6 @@ var comparisons = []comparison{
 var checks = []check{
 	{"panic in a task, processes with exit status 0", panics},
 	{"overrun of a budget of 1 s, where all is ignored", stubborn},
+	{"bytes of an idle function, against suture", idles},
+	{"decision over a full ring, against decoding it", decision},
 }

@@ -47,7 +47,7 @@ func main() {
 	}
 	short := 0
 	fmt.Printf("%-52s %7s  %-13s %6s\n", "comparison", "median", "quartiles", "bar")
-	for _, c := range slices.Concat(comparisons, signals, drains) {
+	for _, c := range slices.Concat(comparisons, signals, drains, restarts) {
 		if !match.MatchString(c.name) {
 			continue
 		}
