@@ -27,6 +27,8 @@ const (
 // outcome tells what became of the step, where the phase ended for cause.
 func (s *step) outcome(cause error) (Outcome, error) {
 	switch {
+	case s.killed.running && s.stopped.err != nil && s.stopped.err != cause:
+		return Abandoned, s.stopped.err // it may name what still runs
 	case s.active():
 		return Abandoned, errAbandoned
 	case panicked(s.stopped.err):

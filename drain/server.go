@@ -153,7 +153,7 @@ func (s *Server) stop(ctx context.Context) error {
 	g.shut(ctx)
 	s.HTTP.SetKeepAlivesEnabled(false) // answers now say Connection: close
 	wire.Count(ctx, g, g.within)
-	s.announce(ctx, g)
+	announce(ctx, g)
 	err := g.wait(ctx)
 	if lost := s.lost.Load(); lost != nil {
 		return *lost
@@ -235,10 +235,10 @@ func (s *Server) settle(ctx context.Context) {
 // of them need not be spread over the whole of a long drain.
 const streamsPerSecond = 200
 
-// announce ends the Stopping contexts of the requests within, oldest first, at
+// announce ends the Stopping contexts of those within, oldest first, at
 // an even rate over half of what remains, so that the clients do not all
 // reconnect in one instant.
-func (s *Server) announce(ctx context.Context, g *Gate) {
+func announce(ctx context.Context, g *Gate) {
 	es := g.listeners()
 	if len(es) == 0 {
 		return

@@ -63,13 +63,21 @@ func Start(t *testing.T, name string, prefix ...string) *Process {
 // Expect reads the program's lines until one is want.
 func (p *Process) Expect(want string) {
 	p.t.Helper()
+	for p.After(want) != "" {
+	}
+}
+
+// After reads the program's lines until one begins with prefix, and returns what
+// follows in it.
+func (p *Process) After(prefix string) string {
+	p.t.Helper()
 	for {
 		line, err := p.out.ReadString('\n')
-		if strings.TrimSpace(line) == want {
-			return
+		if rest, ok := strings.CutPrefix(strings.TrimSpace(line), prefix); ok {
+			return rest
 		}
 		if err != nil {
-			p.t.Fatalf("the program ended without saying %q: %q, %v", want, line, err)
+			p.t.Fatalf("the program ended without saying %q: %q, %v", prefix, line, err)
 		}
 	}
 }
