@@ -45,11 +45,11 @@ func (r *run) phase(i int, results []Result) []Result {
 	owner := labels.Path(ctx)
 	r.log.InfoContext(ctx, "phase began", "phase", p.Name, "until", end, "forced", r.forced)
 
-	w := newWork(r, p, start, owner)
+	w := newWork(r, p, start, owner, ctx)
 	if killOnly {
-		w.kill(ctx)
+		w.kill()
 	} else {
-		w.stop(ctx)
+		w.stop()
 	}
 	timeUp, force := ctx.Done(), r.force
 	for over := w.quiet(); !over; {
@@ -59,7 +59,7 @@ func (r *run) phase(i int, results []Result) []Result {
 		select {
 		case <-w.wake:
 			if ctx.Err() != nil { // Stops that obey their context may be seen before timeUp is
-				w.kill(ctx)
+				w.kill()
 			}
 			over = w.quiet()
 		case <-force:
@@ -71,13 +71,13 @@ func (r *run) phase(i int, results []Result) []Result {
 			}
 		case <-timeUp:
 			timeUp = nil
-			w.kill(ctx)
+			w.kill()
 		case <-hard.C:
-			w.kill(ctx)
+			w.kill()
 			over = true
 		}
 	}
-	return w.results(ctx, results)
+	return w.results(results)
 }
 
 // A phaseEnd is the cause with which a Stop's context ends.
@@ -104,7 +104,8 @@ func (e *phaseEnd) Is(target error) bool {
 type work struct {
 	*run
 	phase string
-	owner string // the label of the steps' goroutines
+	ctx   context.Context // of the Stops
+	owner string          // the label of the steps' goroutines
 	start time.Time
 	wake  chan struct{} // has room for one: running fell to 0
 
@@ -130,8 +131,8 @@ type call struct {
 	err            error
 }
 
-func newWork(r *run, p Phase, start time.Time, owner string) *work {
-	w := &work{run: r, phase: p.Name, owner: owner, start: start, steps: make([]step, len(p.Steps)), wake: make(chan struct{}, 1)}
+func newWork(r *run, p Phase, start time.Time, owner string, ctx context.Context) *work {
+	w := &work{run: r, phase: p.Name, ctx: ctx, owner: owner, start: start, steps: make([]step, len(p.Steps)), wake: make(chan struct{}, 1)}
 	for i := range p.Steps {
 		w.steps[i].Step = &p.Steps[i]
 	}
@@ -144,61 +145,63 @@ func (w *work) quiet() bool {
 	return w.running == 0
 }
 
-func (w *work) stop(ctx context.Context) {
+func (w *work) stop() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for i := range w.steps {
 		s := &w.steps[i]
-		w.beginLocked(ctx, s, &s.stopped, s.Stop)
+		w.beginLocked(s, &s.stopped)
 	}
 }
 
 // kill forces the steps that are not done: a Stop that gave up at the end of its
 // time, such as http.Server.Shutdown, has not done its work either.
-func (w *work) kill(ctx context.Context) {
+func (w *work) kill() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for i := range w.steps {
 		if s := &w.steps[i]; s.Kill != nil && !s.killed.began && (s.stopped.running || !s.stopped.began || s.late && s.stopped.err != nil) {
-			w.beginLocked(ctx, s, &s.killed, func(context.Context) error { s.Kill(); return nil })
+			w.beginLocked(s, &s.killed)
 		}
 	}
 }
 
-// beginLocked calls f in a goroutine. The phase is its owner and waits for it;
-// once the phase is over the goroutine is an abandoned one, and says so at its
+// beginLocked makes a call, in a goroutine. The phase is its owner and waits for
+// it; once the phase is over the goroutine is an abandoned one, and says so at its
 // end.
-func (w *work) beginLocked(ctx context.Context, s *step, c *call, f func(context.Context) error) {
+func (w *work) beginLocked(s *step, c *call) {
 	if s.stopped.began && !s.active() { // it had ended
 		w.progress.steps.Add(1)
 	}
 	c.began, c.running = true, true
 	w.running++
-	go func() {
-		ctx := labels.With(ctx, w.owner, s.Name)
-		labels.Set(ctx)
-		labels.Call(ctx, w.panics, s.Name, f, func(err error) { w.ended(ctx, s, c, err) })
-	}()
+	go w.call(s, c)
 }
 
-// ended is called when a call has returned.
-func (w *work) ended(ctx context.Context, s *step, c *call, err error) {
-	took := time.Since(w.start)
-	if !w.note(ctx, s, c, err, took) {
-		w.log.WarnContext(ctx, "abandoned step returned", "phase", w.phase, "step", s.Name, "took", took, "error", err)
+func (w *work) call(s *step, c *call) {
+	f := s.Stop
+	if c == &s.killed {
+		f = func(context.Context) error { s.Kill(); return nil }
 	}
+	ctx := labels.With(w.ctx, w.owner, s.Name)
+	labels.Set(ctx)
+	labels.Call(ctx, w.panics, s.Name, f, func(err error) {
+		if took := time.Since(w.start); !w.note(s, c, err, took) {
+			w.log.WarnContext(ctx, "abandoned step returned", "phase", w.phase, "step", s.Name, "took", took, "error", err)
+		}
+	})
 }
 
 // note reports whether the phase is not over yet. It hears only of the last of
 // the calls that are running.
-func (w *work) note(ctx context.Context, s *step, c *call, err error, took time.Duration) bool {
+func (w *work) note(s *step, c *call, err error, took time.Duration) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.over {
 		return false
 	}
 	c.running, c.err = false, err
-	s.late, s.took = ctx.Err() != nil, took
+	s.late, s.took = w.ctx.Err() != nil, took
 	if !s.active() {
 		w.progress.steps.Add(-1)
 	}
@@ -212,21 +215,22 @@ func (w *work) note(ctx context.Context, s *step, c *call, err error, took time.
 }
 
 // results ends the phase, says what became of each step, and logs it.
-func (w *work) results(ctx context.Context, results []Result) []Result {
+func (w *work) results(results []Result) []Result {
 	w.mu.Lock()
 	w.over = true // from here on nobody else touches the steps
 	w.mu.Unlock()
+	cause := context.Cause(w.ctx)
 	var stuck []labels.Found
 	if w.running > 0 {
 		var err error
 		if stuck, err = labels.Below(w.owner); err != nil {
-			w.log.ErrorContext(ctx, "stacks missing", "phase", w.phase, "error", err)
+			w.log.ErrorContext(w.ctx, "stacks missing", "phase", w.phase, "error", err)
 		}
 	}
 	for i := range w.steps {
 		s := &w.steps[i]
 		r := Result{Phase: w.phase, Step: s.Name, Took: s.took}
-		r.Outcome, r.Err = s.outcome(context.Cause(ctx))
+		r.Outcome, r.Err = s.outcome(cause)
 		if r.Outcome == Abandoned {
 			r.Took = time.Since(w.start)
 			for _, f := range stuck {
@@ -235,23 +239,23 @@ func (w *work) results(ctx context.Context, results []Result) []Result {
 				}
 			}
 		}
-		w.logResult(ctx, &r)
+		w.logResult(&r)
 		results = append(results, r)
 	}
 	return results
 }
 
-func (r *run) logResult(ctx context.Context, res *Result) {
+func (r *run) logResult(res *Result) {
 	level := slog.LevelInfo
 	if res.Err != nil {
 		level = slog.LevelWarn
 	}
-	if !r.log.Enabled(ctx, level) {
+	if !r.log.Enabled(r.ctx, level) {
 		return
 	}
 	attrs := []any{"phase", res.Phase, "step", res.Step, "outcome", res.Outcome, "took", res.Took}
 	if res.Err != nil {
 		attrs = append(attrs, "error", res.Err)
 	}
-	r.log.Log(ctx, level, "step ended", attrs...)
+	r.log.Log(r.ctx, level, "step ended", attrs...)
 }
