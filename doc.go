@@ -26,7 +26,7 @@
 //	drain began              cause, deadline
 //	phase began              phase, until, forced
 //	drain forced             phase
-//	step ended               phase, step, outcome, took, error
+//	step ended               phase, step, outcome, took, error, stack
 //	abandoned step returned  phase, step, took, error
 //	stacks missing           phase, error
 //	drain ended              took, failed, forced

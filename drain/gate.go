@@ -42,14 +42,11 @@ func (g *Gate) Enter() bool {
 	return false
 }
 
-// undo takes back an Enter that came too late. A Leave without an Enter may
-// have slipped in between; the count is put right, the other side panics.
+// undo takes back an Enter that came too late. The count may be below zero then,
+// where a Leave without an Enter is about to put it right and panic.
 func (g *Gate) undo() {
-	switch n := g.word.Add(-2); {
-	case n == 1:
+	if g.word.Add(-2) == 1 {
 		g.emptied()
-	case n < 0:
-		g.word.Add(2)
 	}
 }
 
@@ -99,8 +96,8 @@ func (g *Gate) Join(ctx context.Context, name string) (_ context.Context, leave 
 }
 
 func (g *Gate) add(e *entry) {
-	e.since = time.Now()
 	g.mu.Lock()
+	e.since = time.Now() // under the lock, so that Cut is in this order
 	if g.in == nil {
 		g.in = make(map[*entry]struct{})
 	}
@@ -161,7 +158,7 @@ func (g *Gate) shut(ctx context.Context) {
 		return
 	}
 	g.idle = make(chan struct{})
-	if g.word.Or(1) == 0 {
+	if g.word.Or(1) <= 0 { // below zero: a Leave without an Enter is about to put it right
 		g.empty = true
 		close(g.idle)
 	}
@@ -188,11 +185,6 @@ func (g *Gate) listeners() []*entry {
 func (g *Gate) wait(ctx context.Context) error {
 	wire.Count(ctx, g, g.within)
 	select {
-	case <-g.idle: // before ctx: a drain that is over cannot be late
-		return nil
-	default:
-	}
-	select {
 	case <-g.idle:
 		return nil
 	case <-ctx.Done():
@@ -202,11 +194,16 @@ func (g *Gate) wait(ctx context.Context) error {
 
 func (g *Gate) within() int { return int(g.word.Load() >> 1) }
 
-// giveUp cuts those who are still within the shut gate.
+// giveUp cuts those who are still within the shut gate. A drain that is over is
+// not late, whatever ctx says; within counts an Enter that is being refused.
 func (g *Gate) giveUp(why error) error {
 	g.mu.Lock()
-	g.lost = why
 	within := g.within()
+	if g.empty || within == 0 {
+		g.mu.Unlock()
+		return nil
+	}
+	g.lost = why
 	var es []*entry
 	for e := range g.in {
 		es = append(es, e)
@@ -218,9 +215,6 @@ func (g *Gate) giveUp(why error) error {
 		g.cutLocked(e)
 	}
 	g.mu.Unlock()
-	if within == 0 {
-		return nil
-	}
 	for i, e := range es {
 		e.cancel(why)
 		names[i] += " " + time.Since(e.since).Round(time.Millisecond).String()

@@ -3,10 +3,8 @@ package drain_test
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -116,61 +114,6 @@ func TestGateJoin(t *testing.T) {
 			leave()
 		}
 	})
-}
-
-// TestGateModel drives a gate and a twin under a mutex through the same random
-// lives from many goroutines.
-func TestGateModel(t *testing.T) {
-	rounds := 300
-	if testing.Short() {
-		rounds = 50
-	}
-	for range rounds {
-		var g drain.Gate
-		var mu sync.Mutex
-		in, shut := 0, false // the twin: exact where a step below holds the lock
-		var wg sync.WaitGroup
-		for range 8 {
-			wg.Go(func() {
-				for range 200 {
-					mu.Lock()
-					before := shut
-					mu.Unlock()
-					if !g.Enter() {
-						continue
-					}
-					mu.Lock()
-					if before {
-						t.Error("admitted after shut")
-					}
-					in++
-					mu.Unlock()
-					if rand.N(4) == 0 {
-						time.Sleep(time.Microsecond)
-					}
-					mu.Lock()
-					in--
-					mu.Unlock()
-					g.Leave()
-				}
-			})
-		}
-		for range 2 {
-			wg.Go(func() {
-				time.Sleep(rand.N(200 * time.Microsecond))
-				if err := g.Drain(t.Context()); err != nil {
-					t.Error(err)
-				}
-				mu.Lock()
-				defer mu.Unlock()
-				shut = true
-				if in != 0 {
-					t.Errorf("drained with %d within", in)
-				}
-			})
-		}
-		wg.Wait()
-	}
 }
 
 func TestGateErrorIsShort(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/evenkeel-go/evenkeel/internal/labels"
 	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
@@ -45,7 +46,7 @@ type Plan struct {
 
 	mu     sync.Mutex
 	done   chan struct{} // made by the first Run, closed at its end
-	report *Report
+	report Report
 	err    error
 }
 
@@ -125,13 +126,14 @@ func (p *Plan) Run(ctx context.Context) (Report, error) {
 		p.done = done
 	}
 	p.mu.Unlock()
-	if first {
-		report, err := p.run(ctx)
-		p.report, p.err = &report, err
-		close(done)
+	if !first {
+		<-done
+		return p.report, p.err
 	}
-	<-done
-	return *p.report, p.err
+	p.err = labels.ErrGoexit // or a panic of Logger's handler: nobody waits for ever
+	defer close(done)
+	p.report, p.err = p.run(ctx)
+	return p.report, p.err
 }
 
 func (p *Plan) run(ctx context.Context) (Report, error) {
@@ -212,7 +214,9 @@ func (c clock) span(i int, now time.Time, forced bool) (whole, kill time.Duratio
 	case forced && p.Reserve > 0:
 		whole = p.Reserve
 	case forced:
-		whole = lastOf(left)
+		if whole = lastOf(left); p.Timeout > 0 {
+			whole = min(whole, p.Timeout)
+		}
 		return whole, whole
 	case whole == 0:
 		sharers := 0

@@ -1,11 +1,14 @@
 package drain
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/evenkeel-go/evenkeel/internal/labels"
 )
@@ -31,9 +34,9 @@ func (s *step) outcome(cause error) (Outcome, error) {
 		return Abandoned, s.stopped.err // it may name what still runs
 	case s.active():
 		return Abandoned, errAbandoned
-	case panicked(s.stopped.err):
+	case s.stopped.panicked():
 		return Panicked, s.stopped.err
-	case panicked(s.killed.err):
+	case s.killed.panicked():
 		return Panicked, s.killed.err
 	case s.killed.err != nil:
 		return Failed, s.killed.err
@@ -52,8 +55,10 @@ func (s *step) outcome(cause error) (Outcome, error) {
 	}
 }
 
-func panicked(err error) bool {
-	_, ok := err.(*labels.PanicError)
+// panicked leaves aside an error that tells of somebody else's panic, such as
+// that of a plan inside a step.
+func (c call) panicked() bool {
+	_, ok := c.err.(*labels.PanicError)
 	return ok
 }
 
@@ -102,38 +107,80 @@ type Result struct {
 	Stack   string        // an abandoned step's goroutines and those they started
 }
 
-// String lists the steps that did not end well first.
+// String is 80 columns wide where the names allow. The steps that did not end
+// well come first, longest first: whoever used up the time is at the top.
 func (r Report) String() string {
+	var b strings.Builder
+	var bad, good []Result
 	wp, ws := len("phase"), len("step")
 	for _, s := range r.Results {
-		wp, ws = max(wp, len(s.Phase)), max(ws, len(s.Step))
-	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "%-*s  %-*s  %-9s  %8s\n", wp, "phase", ws, "step", "outcome", "took")
-	for _, well := range []bool{false, true} {
-		for _, s := range r.Results {
-			if (s.Err == nil) != well {
-				continue
-			}
-			fmt.Fprintf(&b, "%-*s  %-*s  %-9s  %8s", wp, s.Phase, ws, s.Step, s.Outcome, round(s.Took))
-			if s.Err != nil {
-				fmt.Fprintf(&b, "  %s", s.Err)
-			}
-			b.WriteByte('\n')
+		wp, ws = max(wp, utf8.RuneCountInString(s.Phase)), max(ws, utf8.RuneCountInString(s.Step))
+		if s.Err != nil {
+			bad = append(bad, s)
+		} else {
+			good = append(good, s)
 		}
 	}
-	fmt.Fprintf(&b, "%s of %s", round(r.Took), round(r.Deadline.Sub(r.Began)))
+	slices.SortStableFunc(bad, func(a, b Result) int { return cmp.Compare(b.Took, a.Took) })
+	if len(r.Results) > 0 {
+		fmt.Fprintf(&b, "%-*s  %-*s  %-9s  %8s\n", wp, "phase", ws, "step", "outcome", "took")
+	}
+	for _, s := range append(bad, good...) {
+		line := fmt.Sprintf("%-*s  %-*s  %-9s  %7.2fs", wp, s.Phase, ws, s.Step, s.Outcome, s.Took.Seconds())
+		b.WriteString(line)
+		b.WriteString(s.why(80 - utf8.RuneCountInString(line)))
+		b.WriteByte('\n')
+	}
+	fmt.Fprintf(&b, "%.2fs of %.2fs", r.Took.Seconds(), r.Deadline.Sub(r.Began).Seconds())
+	if len(bad) > 0 {
+		fmt.Fprintf(&b, ", %d of %d steps did not end well", len(bad), len(r.Results))
+	}
 	if r.Forced {
 		b.WriteString(", forced")
 	}
 	return b.String()
 }
 
-func round(d time.Duration) time.Duration {
-	if d < time.Second {
-		return d.Round(time.Millisecond)
+// why returns the error, on the same line where there is room, else below.
+func (r Result) why(room int) string {
+	if r.Err == nil {
+		return ""
 	}
-	return d.Round(10 * time.Millisecond)
+	text := strings.TrimPrefix(r.Err.Error(), "drain: ")
+	if at := r.at(); at != "" {
+		text += ", in " + at
+	}
+	words := strings.Fields(text)
+	if one := "  " + strings.Join(words, " "); utf8.RuneCountInString(one) <= room {
+		return one
+	}
+	const indent = "\n   "
+	var b strings.Builder
+	for used := 80; len(words) > 0; words = words[1:] {
+		n := 1 + utf8.RuneCountInString(words[0])
+		if used+n > 80 {
+			b.WriteString(indent)
+			used = len(indent) - 1
+		}
+		b.WriteString(" " + words[0])
+		used += n
+	}
+	return b.String()
+}
+
+// at returns the calls that an abandoned step stands in, innermost first.
+func (r Result) at() string {
+	for stack := range strings.SplitSeq(r.Stack, "\n\n") {
+		var calls []string
+		for line := range strings.Lines(stack) {
+			call, _, _ := strings.Cut(line, " ")
+			if call == "labels.Call" { // the step's own goroutine, not one that it started
+				return strings.Join(calls, " < ")
+			}
+			calls = append(calls, call)
+		}
+	}
+	return ""
 }
 
 // MarshalJSON gives an error as its text and a time as seconds.
@@ -160,5 +207,5 @@ func (r Report) MarshalJSON() ([]byte, error) {
 		Took     float64   `json:"took"`
 		Forced   bool      `json:"forced"`
 		Results  []Result  `json:"results"`
-	}{r.Began, r.Deadline, r.Took.Seconds(), r.Forced, r.Results})
+	}{r.Began, r.Deadline, r.Took.Seconds(), r.Forced, append([]Result{}, r.Results...)})
 }

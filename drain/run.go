@@ -121,6 +121,7 @@ type step struct {
 	stopped, killed call
 	late            bool // Stop returned after its time
 	took            time.Duration
+	left            int // calls that the phase's end abandoned, less those that returned since; guarded by work.mu
 }
 
 func (s *step) active() bool { return s.stopped.running || s.killed.running }
@@ -186,19 +187,20 @@ func (w *work) call(s *step, c *call) {
 	ctx := labels.With(w.ctx, w.owner, s.Name)
 	labels.Set(ctx)
 	labels.Call(ctx, w.panics, s.Name, f, func(err error) {
-		if took := time.Since(w.start); !w.note(s, c, err, took) {
+		if took := time.Since(w.start); w.note(s, c, err, took) {
 			w.log.WarnContext(ctx, "abandoned step returned", "phase", w.phase, "step", s.Name, "took", took, "error", err)
 		}
 	})
 }
 
-// note reports whether the phase is not over yet. It hears only of the last of
-// the calls that are running.
-func (w *work) note(s *step, c *call, err error, took time.Duration) bool {
+// note takes the return of a call, and wakes the phase at the last one. It
+// reports whether an abandoned step has returned altogether.
+func (w *work) note(s *step, c *call, err error, took time.Duration) (late bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.over {
-		return false
+		s.left--
+		return s.left == 0
 	}
 	c.running, c.err = false, err
 	s.late, s.took = w.ctx.Err() != nil, took
@@ -211,14 +213,27 @@ func (w *work) note(s *step, c *call, err error, took time.Duration) bool {
 		default:
 		}
 	}
-	return true
+	return false
+}
+
+// close ends the phase. From then on only left changes.
+func (w *work) close() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.over = true
+	for i := range w.steps {
+		s := &w.steps[i]
+		for _, c := range [...]*call{&s.stopped, &s.killed} {
+			if c.running {
+				s.left++
+			}
+		}
+	}
 }
 
 // results ends the phase, says what became of each step, and logs it.
 func (w *work) results(results []Result) []Result {
-	w.mu.Lock()
-	w.over = true // from here on nobody else touches the steps
-	w.mu.Unlock()
+	w.close()
 	cause := context.Cause(w.ctx)
 	var stuck []labels.Found
 	if w.running > 0 {
@@ -256,6 +271,9 @@ func (r *run) logResult(res *Result) {
 	attrs := []any{"phase", res.Phase, "step", res.Step, "outcome", res.Outcome, "took", res.Took}
 	if res.Err != nil {
 		attrs = append(attrs, "error", res.Err)
+	}
+	if res.Outcome == Abandoned {
+		attrs = append(attrs, "stack", res.Stack)
 	}
 	r.log.Log(r.ctx, level, "step ended", attrs...)
 }
