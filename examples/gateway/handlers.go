@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strconv"
+
+	"github.com/coder/websocket"
+	"github.com/coder/websocket/wsjson"
+
+	"github.com/evenkeel-go/evenkeel/drain"
+)
+
+func (s *store) post(w http.ResponseWriter, r *http.Request) {
+	id, err := s.add(r.Context(), r.FormValue("text"))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.WriteHeader(http.StatusCreated)
+	fmt.Fprintln(w, id)
+}
+
+// follow calls send with each message after an id, until send fails, the client
+// goes, or the server stops, for which it returns nil.
+func (s *store) follow(ctx context.Context, id int64, send func(message) error) error {
+	stopping := drain.Stopping(ctx)
+	for {
+		found, more, err := s.after(ctx, id)
+		if err != nil {
+			return err
+		}
+		for _, m := range found {
+			if err := send(m); err != nil {
+				return err
+			}
+			id = m.ID
+		}
+		if len(found) > 0 {
+			continue // there may be more
+		}
+		select {
+		case <-more:
+		case <-stopping.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// events is a stream of server-sent events. Its client comes back by itself, and
+// says which event it has seen last.
+func (s *store) events(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Cache-Control", "no-store")
+	rc := http.NewResponseController(w)
+	fmt.Fprint(w, "retry: 1000\n\n")
+	rc.Flush()
+	last, _ := strconv.ParseInt(r.Header.Get("Last-Event-ID"), 10, 64)
+	s.follow(r.Context(), last, func(m message) error {
+		fmt.Fprintf(w, "id: %d\ndata: %s\n\n", m.ID, strconv.Quote(m.Text))
+		return rc.Flush()
+	})
+}
+
+// socket says the same through a WebSocket. At the stop it closes with 1012,
+// service restart.
+func (s *store) socket(w http.ResponseWriter, r *http.Request) {
+	c, err := websocket.Accept(w, r, nil)
+	if err != nil {
+		return // it has answered
+	}
+	defer c.CloseNow()
+	last, _ := strconv.ParseInt(r.FormValue("after"), 10, 64)
+	ctx := c.CloseRead(r.Context()) // ends when the client goes
+	if err := s.follow(ctx, last, func(m message) error { return wsjson.Write(ctx, c, m) }); err == nil {
+		c.Close(websocket.StatusServiceRestart, "restart")
+	}
+}

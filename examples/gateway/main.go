@@ -1,0 +1,78 @@
+// Gateway takes messages and hands them on to those who listen, by server-sent
+// events or a WebSocket, through a table that outlives it:
+//
+//	go -C examples/gateway run . -state /tmp/gateway
+//	curl -d 'text=hello' localhost:8080/messages
+//	curl localhost:8080/events
+//
+// At a SIGTERM every listener is told to come back, and finds what it missed.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/evenkeel-go/evenkeel/drain"
+	"github.com/evenkeel-go/evenkeel/lifecycle"
+	"github.com/evenkeel-go/evenkeel/restart"
+)
+
+func main() {
+	addr := flag.String("addr", "127.0.0.1:8080", "listen on `HOST:PORT`")
+	state := flag.String("state", ".", "`directory` of the database and the ledger")
+	settle := flag.Duration("settle", 3*time.Second, "twice the interval at which a load balancer asks for /readyz")
+	flag.Parse()
+	log := slog.New(slog.NewJSONHandler(os.Stderr, nil)).With("pid", os.Getpid())
+	os.Exit(lifecycle.ExitCode(run(*addr, *state, *settle, log)))
+}
+
+func run(addr, state string, settle time.Duration, log *slog.Logger) error {
+	ctx, stop := lifecycle.WithSignals(context.Background()) // first signal drains, second forces, third kills
+	defer stop()
+
+	ledger := restart.Ledger{Path: filepath.Join(state, "ledger"), Policy: restart.Policy{Logger: log}}
+	var messages store
+	g := lifecycle.Group{Logger: log, Notify: lifecycle.Systemd}
+	g.Start = func(ctx context.Context) error {
+		if err := ledger.Begin(ctx); err != nil { // waits, where this process keeps failing
+			return err
+		}
+		return messages.open(ctx, filepath.Join(state, "messages.db"))
+	}
+
+	var requests drain.Gate
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /readyz", g.Readyz)
+	mux.HandleFunc("GET /livez", func(http.ResponseWriter, *http.Request) {})
+	mux.HandleFunc("POST /messages", messages.post)
+	mux.HandleFunc("GET /events", messages.events)
+	mux.HandleFunc("GET /socket", messages.socket)
+	web := &drain.Server{
+		HTTP:   &http.Server{Addr: addr, Handler: mux, ReadHeaderTimeout: 10 * time.Second},
+		Settle: settle,
+		Gate:   &requests,
+		Name:   func(r *http.Request) string { return r.URL.Path + " of " + r.FormValue("session") },
+	}
+
+	g.Drain = drain.Plan{Budget: 25 * time.Second, Phases: []drain.Phase{
+		{Name: "requests", Timeout: 20 * time.Second, Steps: []drain.Step{web.Step()}},
+		{Name: "tasks", Reserve: time.Second, Steps: []drain.Step{g.Step()}},
+		{Name: "database", Reserve: time.Second, Steps: []drain.Step{drain.Close("messages", &messages)}},
+	}}
+	g.Go("http", web.ListenAndServe)
+	g.Go("prune", restart.Policy{Logger: log}.Wrap(messages.prune))
+	g.Go("watchdog", lifecycle.Watchdog(messages.alive))
+
+	err := g.Run(ctx)
+	ledger.End(err, requests.Cut()...)
+	if err != nil {
+		log.Error("gateway", "error", fmt.Sprint(err))
+	}
+	return err
+}
