@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 	"text/tabwriter"
@@ -24,8 +25,9 @@ import (
 //	ledger.End(err, jobs.Cut()...)
 //	os.Exit(lifecycle.ExitCode(err))
 //
-// A run lasts from Begin's return to End. A run without an End, of a process
-// that was killed, counts as failed and as having lasted until the next Begin.
+// A run lasts from Begin's return to End. One without an End, of a process that
+// was killed, counts as failed, and as having lasted until the next Begin: when
+// it died nobody has written down.
 //
 // The ledger never stops a service. Where there can be none (a directory that is
 // missing or read-only, a file system without locks), or where the file is none
@@ -90,11 +92,11 @@ func (l *Ledger) Begin(ctx context.Context) error {
 	switch {
 	case err != nil:
 		wait = max(wait, floor)
-		l.warn(ctx, "ledger unavailable", "path", l.Path, "error", err, "wait", wait)
+		warn(ctx, l.Policy.Logger, "ledger unavailable", "path", l.Path, "error", err, "wait", wait)
 	case l.run != nil:
 		return nil
 	default:
-		l.warn(ctx, "restart wait", "cause", last.cause, "ran", last.took, "level", last.level, "wait", wait)
+		warn(ctx, l.Policy.Logger, "restart wait", "cause", last.cause, "ran", last.took, "level", last.level, "wait", wait)
 	}
 	if err := pause(ctx, "restart", wait); err != nil {
 		return err
@@ -103,7 +105,7 @@ func (l *Ledger) Begin(ctx context.Context) error {
 		return nil
 	}
 	if _, _, err2 := l.start(wait); err2 != nil && err == nil {
-		l.warn(ctx, "ledger unavailable", "path", l.Path, "error", err2, "wait", max(0, floor-wait))
+		warn(ctx, l.Policy.Logger, "ledger unavailable", "path", l.Path, "error", err2, "wait", max(0, floor-wait))
 		return pause(ctx, "restart", floor-wait)
 	}
 	return nil
@@ -204,10 +206,10 @@ func (l *Ledger) End(err error, cut ...string) {
 	})
 	ctx := context.Background()
 	if again > 0 {
-		l.warn(ctx, "sessions cut again", "sessions", again, "runs", runs)
+		warn(ctx, l.Policy.Logger, "sessions cut again", "sessions", again, "runs", runs)
 	}
 	if err != nil {
-		l.warn(ctx, "ledger unavailable", "path", l.Path, "error", err)
+		warn(ctx, l.Policy.Logger, "ledger unavailable", "path", l.Path, "error", err)
 	}
 }
 
@@ -224,8 +226,8 @@ func causeOf(err error) cause {
 	return failed
 }
 
-func (l *Ledger) warn(ctx context.Context, msg string, args ...any) {
-	if log := l.Policy.Logger; log != nil {
+func warn(ctx context.Context, log *slog.Logger, msg string, args ...any) {
+	if log != nil {
 		log.WarnContext(ctx, msg, args...)
 	}
 }

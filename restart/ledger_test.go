@@ -199,6 +199,28 @@ func TestLedger(t *testing.T) {
 			w.ledger().Begin(ctx)
 			a.End(nil)
 		}, 0},
+		{"the end of an older run does not count", func(t *testing.T, w *world) {
+			w.fail(t, 3)
+			a, _ := w.begin(t)
+			b, _ := w.begin(t)
+			b.End(errRun)
+			a.End(nil)
+		}, 16 * time.Second},
+		{"the wall clock is set back during the wait", func(t *testing.T, w *world) {
+			w.boot = 0
+			w.fail(t, 3)
+			now := w.now
+			late := time.Now().Add(time.Second)
+			w.now = func() moment {
+				if w.step = 0; time.Now().After(late) {
+					w.step = -time.Hour
+				}
+				return now()
+			}
+			if l, took := w.begin(t); took != 4*time.Second || l.run == nil {
+				t.Errorf("waits %v, %+v", took, l.run)
+			}
+		}, 8 * time.Second},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

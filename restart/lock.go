@@ -1,15 +1,16 @@
 package restart
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -34,7 +35,8 @@ import (
 // The kernel holds it (flock; LockFileEx on Windows) and frees it when its
 // process ends, however that happens, so it is never stale. Process ids decide
 // nothing: in two containers they may well be the same. What the file says, who
-// holds it and since when, is for people.
+// holds it and since when, is for people. An exec lets go of the lock: Release
+// it first.
 //
 // The file stays. Whoever deletes it while the lock is held makes room for a
 // second holder, which no kind of lock file can prevent; Release says so. The
@@ -45,7 +47,7 @@ import (
 type Lock struct {
 	// Path of the file; its directory must exist.
 	Path string
-	// Secret, such as a token, gives each value of it a lock of its own: a hash of it is
+	// Secret, such as a token, has a lock for each value of it: a hash of it is
 	// added to Path. A short one can be guessed from that. "" adds nothing.
 	Secret string
 	// Linger is how long Acquire waits after a holder that did not release the
@@ -84,14 +86,17 @@ func (l *Lock) Acquire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	before, written := holderIn(h)
-	l.since = time.Now().UTC().Truncate(time.Second)
-	l.write(h, holder{PID: os.Getpid(), Since: l.since})
-	if written && before.Ended.IsZero() && l.Linger > 0 {
-		l.warn("lock lingers", "path", l.path(), "holder", before.String(), "wait", l.Linger)
+	before := ""
+	if l.Linger > 0 {
+		before = holder(h)
+	}
+	l.since = time.Now().UTC()
+	l.write(ctx, h, time.Time{})
+	if before != "" && !strings.Contains(before, releasedAt) {
+		warn(ctx, l.Logger, "lock lingers", "path", l.path(), "holder", before, "wait", l.Linger)
 		if err := pause(ctx, "the lock's linger", l.Linger); err != nil {
 			h.release() // as a death would: the next holder lingers too
-			return fmt.Errorf("restart: Lock: %s: lingering after %v: %w", l.path(), before, err)
+			return fmt.Errorf("restart: Lock: %s: lingering after %s: %w", l.path(), before, err)
 		}
 	}
 	l.held = h
@@ -113,21 +118,24 @@ func (l *Lock) wait(ctx context.Context) (*hold, error) {
 		case h != nil:
 			return h, nil
 		}
-		var by holder
+		by := ""
 		if f, err := os.Open(l.path()); err == nil {
-			by, _ = holderIn(f)
+			by = holder(f)
 			f.Close()
 		}
-		if say := by.String(); say != said {
-			said = say
-			l.warn("lock wait", "path", l.path(), "holder", say)
+		if by == "" || strings.Contains(by, releasedAt) {
+			by = "a process that has not said who it is"
+		}
+		if by != said {
+			said = by
+			warn(ctx, l.Logger, "lock wait", "path", l.path(), "holder", by)
 		}
 		if time.Since(told) >= time.Second { // nobody knows until when, so it is said again
 			told = time.Now()
-			wire.Wait(ctx, "the lock, held by "+said, time.Time{})
+			wire.Wait(ctx, "the lock, held by "+by, time.Time{})
 		}
 		if err := sleep(ctx, delay/2+rand.N(delay/2)); err != nil {
-			return nil, fmt.Errorf("restart: Lock: %s: held by %v: %w", l.path(), by, err)
+			return nil, fmt.Errorf("restart: Lock: %s: held by %s: %w", l.path(), by, err)
 		}
 	}
 }
@@ -136,19 +144,18 @@ func (l *Lock) wait(ctx context.Context) (*hold, error) {
 // lock guards has ended. Its error says that the file was deleted or replaced
 // meanwhile, so that another process may have held the lock as well. A lock that
 // is not held is left alone. It does not wait; it fits drain.Step.Stop.
-func (l *Lock) Release(context.Context) error {
+func (l *Lock) Release(ctx context.Context) error {
 	h := l.held
 	if h == nil {
 		return nil
 	}
 	l.held = nil
-	ours, err := h.Stat()
-	there, err2 := os.Stat(l.path())
-	l.write(h, holder{PID: os.Getpid(), Since: l.since, Ended: time.Now().UTC().Truncate(time.Second)})
+	there, gone := os.Stat(l.path())
+	l.write(ctx, h, time.Now().UTC())
 	if err := h.release(); err != nil {
 		return fmt.Errorf("restart: Lock: %s: %w", l.path(), err)
 	}
-	if err != nil || err2 != nil || !os.SameFile(ours, there) {
+	if gone != nil || !os.SameFile(h.info, there) {
 		return fmt.Errorf("restart: Lock: %s: was deleted or replaced while it was held; another process may have held it too", l.path())
 	}
 	return nil
@@ -162,46 +169,32 @@ func (l *Lock) path() string {
 	return fmt.Sprintf("%s-%x", l.Path, sum[:8])
 }
 
-func (l *Lock) warn(msg string, args ...any) {
-	if l.Logger != nil {
-		l.Logger.Warn(msg, args...)
-	}
-}
+// What the file says of its holder, for people and for Linger, is a line of this
+// size, spaces included, as each is written over the one before.
+const lineSize = 127
 
-// A holder is what a lock's file says, for people and for Linger.
-type holder struct {
-	PID   int       `json:"pid"`
-	Since time.Time `json:"since"`
-	Ended time.Time `json:"ended,omitzero"` // its release; zero while it holds the lock, and for ever where it died
-}
-
-func (h holder) String() string {
-	if h.PID == 0 || !h.Ended.IsZero() {
-		return "a process that has not said who it is"
-	}
-	return fmt.Sprintf("pid %d since %s", h.PID, h.Since.Format(time.RFC3339))
-}
-
-// A holder is written over the one before, so its size is fixed. It fits in with
-// both times: the rest is spaces.
-const holderSize = 127
-
-// holderIn returns the last holder, and whether there was one at all: zero if it
-// cannot be read.
-func holderIn(f io.ReaderAt) (h holder, written bool) {
-	b := make([]byte, holderSize)
+// holder returns what f says, or "" where nobody has said anything.
+func holder(f io.ReaderAt) string {
+	b := make([]byte, lineSize)
 	n, _ := f.ReadAt(b, 1)
-	json.Unmarshal(b[:n], &h)
-	return h, n > 0
+	return string(bytes.TrimSpace(b[:n]))
 }
 
-// write says who holds the lock. Where that fails the lock holds all the same.
-func (l *Lock) write(h *hold, who holder) {
-	b, err := json.Marshal(who)
-	if err == nil {
-		_, err = h.WriteAt(fmt.Appendf(nil, "%-*s\n", holderSize-1, b), 1)
+const releasedAt = ", released "
+
+// write says that we hold the lock, and that we have released it where ended is
+// not zero. Where that fails, the lock holds all the same.
+func (l *Lock) write(ctx context.Context, h *hold, ended time.Time) {
+	line := fmt.Append(make([]byte, 0, lineSize), "pid ", os.Getpid(), " since ")
+	line = l.since.AppendFormat(line, time.RFC3339)
+	if !ended.IsZero() {
+		line = ended.AppendFormat(append(line, releasedAt...), time.RFC3339)
 	}
-	if err != nil {
-		l.warn("lock record not written", "path", l.path(), "error", err)
+	for len(line) < lineSize {
+		line = append(line, ' ')
+	}
+	line[lineSize-1] = '\n'
+	if _, err := h.WriteAt(line, 1); err != nil {
+		warn(ctx, l.Logger, "lock record not written", "path", l.path(), "error", err)
 	}
 }

@@ -224,9 +224,28 @@ func TestLedgerExec(t *testing.T) {
 	}
 	t.Setenv("EVENKEEL_TEST_AGAIN", "1")
 	for _, want := range []string{"run 3\n", "run 5\n"} { // with the ends of those that died
-		if said, _ := proctest.Start(t, "execs", "unshare", "-p", "-f", "--kill-child").Ended(); said != want {
+		if said, _ := proctest.Start(t, "execs", "unshare", "-p", "-f", "--mount-proc", "--kill-child").Ended(); said != want {
 			t.Errorf("%q, want %q", said, want)
 		}
+	}
+}
+
+// A process that gets the id of one that died is another one.
+func TestLedgerProcessIDReused(t *testing.T) {
+	if why := no("unshare"); why != "" {
+		t.Skip("no process ids to give:", why)
+	}
+	path := filepath.Join(t.TempDir(), "ledger")
+	t.Setenv(at, path)
+	t.Setenv("EVENKEEL_TEST_AGAIN", "1")
+	said, _ := proctest.Start(t, "execs", "unshare", "-p", "-f", "--mount-proc", "--kill-child", "sh", "-c",
+		`for i in 1 2; do sleep 0.05; echo 99 >/proc/sys/kernel/ns_last_pid || exit; "$0"; done`).Ended()
+	if strings.Contains(said, "ns_last_pid") {
+		t.Skip("no process ids to give:", said)
+	}
+	h := records(t, path)
+	if said != "run 1\nrun 3\n" || h[0].pid != 100 || h[len(h)-1].pid != 100 {
+		t.Errorf("%q, %+v", said, h)
 	}
 }
 

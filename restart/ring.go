@@ -139,6 +139,7 @@ func read(f io.ReaderAt) (h history, fresh bool, err error) {
 	if n != ringSize-1 {
 		return nil, false, errCorrupt
 	}
+	h = make(history, 0, slots+2) // and what may be appended
 	for i := range slots {
 		r, newer := decode(b[i*slotSize : (i+1)*slotSize])
 		if newer {
@@ -148,7 +149,7 @@ func read(f io.ReaderAt) (h history, fresh bool, err error) {
 			h = append(h, r)
 		}
 	}
-	if h == nil {
+	if len(h) == 0 {
 		return nil, false, errCorrupt
 	}
 	slices.SortFunc(h, func(a, b record) int { return cmp.Or(cmp.Compare(a.run, b.run), cmp.Compare(a.seq, b.seq)) })

@@ -299,7 +299,7 @@ func TestRingDamage(t *testing.T) {
 	}
 	p := Policy{}.filled()
 	for i, was := range b {
-		for _, is := range []byte{^was, was ^ 1, was + 1} {
+		for _, is := range []byte{^was, was ^ 1<<(i%8)} {
 			b[i] = is
 			h, fresh, err := read(bytes.NewReader(b))
 			if err != nil || fresh || len(h) < slots-1 {
@@ -320,6 +320,15 @@ func TestRingDamage(t *testing.T) {
 			}
 		}
 		b[i] = was
+	}
+}
+
+// A slot that somebody copied to another place is none.
+func TestRingCopiedSlot(t *testing.T) {
+	b := full()
+	copy(b[5*slotSize:6*slotSize], b[9*slotSize:])
+	if h, _, err := read(bytes.NewReader(b)); len(h) != slots-1 || err != nil {
+		t.Errorf("%d records, %v", len(h), err)
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strconv"
+	"sync"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -30,6 +32,7 @@ type file interface {
 
 // machine is the system there is.
 func machine() *system {
+	boot := sync.OnceValue(func() uint64 { return hash(bootID()) })
 	return &system{
 		open: func(path string) (file, error) {
 			f, err := os.OpenFile(path, os.O_RDWR, 0)
@@ -40,25 +43,28 @@ func machine() *system {
 		},
 		lock: (*flock.Flock).TryLock,
 		now: func() moment {
-			m := moment{wall: time.Now().UnixNano()}
-			if boot, up := uptime(); boot != "" {
-				m.up, m.boot = int64(up), hash(boot)
+			m := moment{wall: time.Now().UnixNano(), boot: boot()}
+			if up, ok := uptime(); ok && m.boot != 0 {
+				m.up = int64(up)
 			} else {
-				m.up = m.wall
+				m.up, m.boot = m.wall, 0
 			}
 			return m
 		},
-		self: func() uint64 {
-			boot, _ := uptime()
-			if start := started(); boot != "" && start != "" {
-				return hash(boot + " " + start)
+		self: sync.OnceValue(func() uint64 {
+			if start := started(); boot() != 0 && start != "" {
+				return hash(strconv.FormatUint(boot(), 16) + start)
 			}
 			return 0
-		},
+		}),
 	}
 }
 
+// hash returns 0 for what is not known, "".
 func hash(s string) uint64 {
+	if s == "" {
+		return 0
+	}
 	h := fnv.New64a()
 	io.WriteString(h, s)
 	return h.Sum64()
@@ -82,6 +88,7 @@ func (m moment) since(earlier moment) time.Duration {
 // handle, from the byte that is locked, the first one: nothing is kept there.
 type hold struct {
 	file
+	info fs.FileInfo
 	lock *flock.Flock
 }
 
@@ -94,11 +101,10 @@ func (s *system) grab(path string) (*hold, error) {
 	}
 	f, err := s.open(path)
 	if err == nil {
-		h := &hold{f, lock}
-		locked, e1 := lock.Stat()
-		there, e2 := f.Stat()
-		if err = errors.Join(e1, e2); err == nil && os.SameFile(locked, there) {
-			return h, nil
+		there, e1 := f.Stat()
+		locked, e2 := lock.Stat()
+		if err = errors.Join(e1, e2); err == nil && os.SameFile(there, locked) {
+			return &hold{f, there, lock}, nil
 		}
 		f.Close()
 	}

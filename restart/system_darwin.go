@@ -10,14 +10,17 @@ import (
 
 type disk struct{ *os.File }
 
-// uptime returns the boot's id and the time since about then, sleep included.
-func uptime() (boot string, up time.Duration) {
-	id, err := unix.Sysctl("kern.bootsessionuuid")
+// bootID names the boot.
+func bootID() string {
+	id, _ := unix.Sysctl("kern.bootsessionuuid")
+	return id
+}
+
+// uptime returns the time since about the boot, sleep included.
+func uptime() (time.Duration, bool) {
 	var t unix.Timespec
-	if err != nil || unix.ClockGettime(unix.CLOCK_MONOTONIC_RAW, &t) != nil {
-		return "", 0
-	}
-	return id, time.Duration(t.Nano())
+	err := unix.ClockGettime(unix.CLOCK_MONOTONIC_RAW, &t)
+	return time.Duration(t.Nano()), err == nil
 }
 
 // started returns what no other process of this boot has: the process id, and

@@ -13,22 +13,34 @@ import (
 type disk struct{ *os.File }
 
 // Sync spares the second write, of the file's times, that fsync is.
-func (d disk) Sync() error { return syscall.Fdatasync(int(d.Fd())) }
-
-// uptime returns the boot's id and the time since then. Package syscall has no
-// clock that goes on while the machine sleeps, so it is taken from x/sys, which
-// flock needs in any case.
-func uptime() (boot string, up time.Duration) {
-	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	var t unix.Timespec
-	if err != nil || unix.ClockGettime(unix.CLOCK_BOOTTIME, &t) != nil {
-		return "", 0
+func (d disk) Sync() error {
+	conn, err := d.SyscallConn()
+	if err != nil {
+		return err
 	}
-	return string(id), time.Duration(t.Nano())
+	if e := conn.Control(func(fd uintptr) { err = syscall.Fdatasync(int(fd)) }); e != nil {
+		return e
+	}
+	return err
+}
+
+// bootID names the boot.
+func bootID() string {
+	id, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return string(id)
+}
+
+// uptime returns the time since the boot. Package syscall has no clock that goes
+// on while the machine sleeps, so it is taken from x/sys, which flock needs in
+// any case.
+func uptime() (time.Duration, bool) {
+	var t unix.Timespec
+	err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &t)
+	return time.Duration(t.Nano()), err == nil
 }
 
 // started returns what no other process of this boot has: the namespace of the
-// process id, the id, and the tick of its start, as ids are used again.
+// process id, the id, and, as ids are used again, the tick of 10 ms it began in.
 func started() string {
 	space, err := os.Readlink("/proc/self/ns/pid")
 	stat, err2 := os.ReadFile("/proc/self/stat")

@@ -9,8 +9,8 @@ import (
 
 type disk struct{ *os.File }
 
-// uptime knows no boot, so that all times are the wall clock's.
-func uptime() (boot string, up time.Duration) { return "", 0 }
-
-// started cannot tell processes apart.
-func started() string { return "" }
+// Without the boot all times are the wall clock's, and without the start
+// processes cannot be told apart.
+func bootID() string                { return "" }
+func uptime() (time.Duration, bool) { return 0, false }
+func started() string               { return "" }
