@@ -150,12 +150,12 @@ func (l *Lock) Release(ctx context.Context) error {
 		return nil
 	}
 	l.held = nil
-	there, gone := os.Stat(l.path())
+	ours, gone := h.at(l.path())
 	l.write(ctx, h, time.Now().UTC())
 	if err := h.release(); err != nil {
 		return fmt.Errorf("restart: Lock: %s: %w", l.path(), err)
 	}
-	if gone != nil || !os.SameFile(h.info, there) {
+	if gone != nil || !ours {
 		return fmt.Errorf("restart: Lock: %s: was deleted or replaced while it was held; another process may have held it too", l.path())
 	}
 	return nil

@@ -2,7 +2,6 @@ package restart
 
 import (
 	"bytes"
-	"cmp"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
@@ -12,7 +11,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"slices"
+	"sort"
 	"time"
 )
 
@@ -91,6 +90,8 @@ func (r *record) encode() []byte {
 	return b
 }
 
+func seq(slot []byte) uint64 { return binary.LittleEndian.Uint64(slot[8:]) }
+
 // decode reads a slot. A record without a seq is none: the slot was never
 // written, or not to its end. Newer means that a later version wrote it.
 func decode(b []byte) (r record, newer bool) {
@@ -140,8 +141,16 @@ func read(f io.ReaderAt) (h history, fresh bool, err error) {
 		return nil, false, errCorrupt
 	}
 	h = make(history, 0, slots+2) // and what may be appended
+	slot := func(i int) []byte { return b[i*slotSize : (i+1)*slotSize] }
+	newest := 0 // maybe; from there on, the records are all but sorted
 	for i := range slots {
-		r, newer := decode(b[i*slotSize : (i+1)*slotSize])
+		if seq(slot(i)) > seq(slot(newest)) {
+			newest = i
+		}
+	}
+	for i := range slots {
+		i = (newest + 1 + i) % slots
+		r, newer := decode(slot(i))
 		if newer {
 			return nil, false, errNewer
 		}
@@ -152,7 +161,9 @@ func read(f io.ReaderAt) (h history, fresh bool, err error) {
 	if len(h) == 0 {
 		return nil, false, errCorrupt
 	}
-	slices.SortFunc(h, func(a, b record) int { return cmp.Or(cmp.Compare(a.run, b.run), cmp.Compare(a.seq, b.seq)) })
+	sort.Slice(h, func(i, j int) bool { // slices.SortFunc would copy two records to compare them
+		return h[i].run < h[j].run || h[i].run == h[j].run && h[i].seq < h[j].seq
+	})
 	return h, false, nil
 }
 

@@ -16,7 +16,7 @@ import (
 // A system is what a [Ledger] and a [Lock] ask of the machine. Tests put faults
 // and other clocks in its place.
 type system struct {
-	open func(path string) (file, error)  // for reading and writing; creates nothing
+	open func(path string) (file, error)  // for reading and writing; makes it where there is none
 	lock func(*flock.Flock) (bool, error) // TryLock
 	now  func() moment
 	self func() uint64 // names this process and no other; 0: it cannot be told
@@ -26,8 +26,8 @@ type file interface {
 	io.ReaderAt
 	io.WriterAt
 	io.Closer
-	Stat() (fs.FileInfo, error)
-	Sync() error // of the data at least
+	at(path string) (bool, error) // whether it is what the path leads to
+	Sync() error                  // of the data at least
 }
 
 // machine is the system there is.
@@ -35,7 +35,7 @@ func machine() *system {
 	boot := sync.OnceValue(func() uint64 { return hash(bootID()) })
 	return &system{
 		open: func(path string) (file, error) {
-			f, err := os.OpenFile(path, os.O_RDWR, 0)
+			f, err := openFile(path)
 			if err != nil {
 				return nil, err
 			}
@@ -88,29 +88,28 @@ func (m moment) since(earlier moment) time.Duration {
 // handle, from the byte that is locked, the first one: nothing is kept there.
 type hold struct {
 	file
-	info fs.FileInfo
 	lock *flock.Flock
 }
 
-// grab locks the file at path, which it creates where there is none. It returns
+// grab locks the file at path, which it makes where there is none. It returns
 // nil where somebody else has the lock.
 func (s *system) grab(path string) (*hold, error) {
-	lock := flock.New(path, flock.SetFlag(os.O_RDWR|os.O_CREATE))
-	if ok, err := s.lock(lock); !ok {
+	f, err := s.open(path)
+	if err != nil {
 		return nil, err
 	}
-	f, err := s.open(path)
-	if err == nil {
-		there, e1 := f.Stat()
-		locked, e2 := lock.Stat()
-		if err = errors.Join(e1, e2); err == nil && os.SameFile(there, locked) {
-			return &hold{f, there, lock}, nil
+	lock := flock.New(path, flock.SetFlag(os.O_RDWR))
+	ok, err := s.lock(lock)
+	if ok {
+		// The path led to f before and leads to it now, so it is f that is locked.
+		if ok, err = f.at(path); ok {
+			return &hold{f, lock}, nil
 		}
-		f.Close()
+		lock.Unlock()
 	}
-	lock.Unlock()
+	f.Close()
 	if errors.Is(err, fs.ErrNotExist) {
-		err = nil // deleted since it was locked: whoever has the next one has the lock
+		err = nil // deleted meanwhile: whoever has the next one has the lock
 	}
 	return nil, err
 }

@@ -8,8 +8,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-type disk struct{ *os.File }
-
 // bootID names the boot.
 func bootID() string {
 	id, _ := unix.Sysctl("kern.bootsessionuuid")

@@ -4,25 +4,10 @@ import (
 	"bytes"
 	"os"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
-
-type disk struct{ *os.File }
-
-// Sync spares the second write, of the file's times, that fsync is.
-func (d disk) Sync() error {
-	conn, err := d.SyscallConn()
-	if err != nil {
-		return err
-	}
-	if e := conn.Control(func(fd uintptr) { err = syscall.Fdatasync(int(fd)) }); e != nil {
-		return e
-	}
-	return err
-}
 
 // bootID names the boot.
 func bootID() string {

@@ -2,12 +2,7 @@
 
 package restart
 
-import (
-	"os"
-	"time"
-)
-
-type disk struct{ *os.File }
+import "time"
 
 // Without the boot all times are the wall clock's, and without the start
 // processes cannot be told apart.
