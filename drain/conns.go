@@ -1,6 +1,7 @@
 package drain
 
 import (
+	"context"
 	"crypto/tls"
 	"net"
 	"net/http"
@@ -18,14 +19,19 @@ type tracker struct {
 }
 
 func (t *tracker) changed(c net.Conn, state http.ConnState) {
-	if !t.note(c, state) {
+	own := tracked(c)
+	if state == http.StateActive || state == http.StateIdle {
+		if own != nil && own.begun { // nothing new, twice a request
+			return
+		}
+	}
+	if !t.note(c, own, state) {
 		c.Close()
 	}
 }
 
 // note reports whether the connection may stay.
-func (t *tracker) note(c net.Conn, state http.ConnState) bool {
-	own := tracked(c)
+func (t *tracker) note(c net.Conn, own *conn, state http.ConnState) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {
@@ -41,6 +47,9 @@ func (t *tracker) note(c net.Conn, state http.ConnState) bool {
 		t.open = make(map[net.Conn]http.ConnState)
 	}
 	t.open[c] = state
+	if own != nil {
+		own.begun = state != http.StateNew
+	}
 	return true
 }
 
@@ -76,7 +85,7 @@ func (t *tracker) closeAll() {
 // A visit is a request's stay within the gate. A connection that it hijacks
 // prolongs it.
 type visit struct {
-	leave   func()
+	entry
 	holders atomic.Int32
 }
 
@@ -111,7 +120,9 @@ func (l *listener) Accept() (net.Conn, error) {
 // conn is what our connections add to those of the listener.
 type conn struct {
 	tracker *tracker
-	visit   *visit // of the HTTP/1 request under way; nil where it is exempt
+	cut     context.CancelCauseFunc // ends its requests' contexts; nil where each has an end of its own
+	begun   bool                    // it is past StateNew; the hooks of a connection follow one another
+	visit   *visit                  // of the HTTP/1 request under way; nil where it is exempt
 
 	// Guarded by tracker.mu, for a hijacked connection until its Close:
 	outer net.Conn // as http.Server knows it

@@ -82,20 +82,24 @@ func (g *Gate) emptied() {
 // the context itself when a Drain gives up waiting. After a true result the
 // caller must call leave, once or more. After a false one leave does nothing.
 func (g *Gate) Join(ctx context.Context, name string) (_ context.Context, leave func(), ok bool) {
-	if !g.Enter() {
+	e := &entry{name: name}
+	if !g.join(ctx, e) {
 		return ctx, func() {}, false
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	e := &entry{Context: ctx, gate: g, name: name, cancel: cancel}
-	g.add(e)
-	return e, sync.OnceFunc(func() {
-		g.remove(e)
-		g.Leave()
-		cancel(nil)
-	}), true
+	return e, e.leave, true
 }
 
-func (g *Gate) add(e *entry) {
+// join admits e, which has a name, and a cut where something else than leave
+// ends ctx.
+func (g *Gate) join(ctx context.Context, e *entry) bool {
+	if !g.Enter() {
+		return false
+	}
+	e.Context, e.gate = ctx, g
+	if e.cut == nil {
+		e.Context, e.cut = context.WithCancelCause(ctx)
+		e.own = true
+	}
 	g.mu.Lock()
 	e.since = time.Now() // under the lock, so that Cut is in this order
 	if g.in == nil {
@@ -109,21 +113,32 @@ func (g *Gate) add(e *entry) {
 	}
 	g.mu.Unlock()
 	if lost != nil {
-		e.cancel(lost)
+		e.cut(lost)
 	}
+	return true
 }
 
 func (g *Gate) cutLocked(e *entry) {
-	if !e.cut {
-		e.cut = true
+	if !e.lost {
+		e.lost = true
 		g.cut = append(g.cut, e.name)
 	}
 }
 
-func (g *Gate) remove(e *entry) {
+// leave may be called more than once.
+func (e *entry) leave() {
+	g := e.gate
 	g.mu.Lock()
-	defer g.mu.Unlock()
+	_, within := g.in[e]
 	delete(g.in, e)
+	g.mu.Unlock()
+	if !within {
+		return
+	}
+	g.Leave()
+	if e.own {
+		e.cut(nil)
+	}
 }
 
 // Drain shuts the gate, announces it to all who joined, and waits until
@@ -216,7 +231,7 @@ func (g *Gate) giveUp(why error) error {
 	}
 	g.mu.Unlock()
 	for i, e := range es {
-		e.cancel(why)
+		e.cut(why)
 		names[i] += " " + time.Since(e.since).Round(time.Millisecond).String()
 	}
 	const most = 8
@@ -234,16 +249,17 @@ var errShut = fmt.Errorf("drain: the gate is shut: %w", context.Canceled)
 // An entry is a piece of work that joined, and the context it runs under.
 type entry struct {
 	context.Context
-	gate   *Gate
-	name   string
-	since  time.Time
-	cancel context.CancelCauseFunc
+	gate  *Gate
+	name  string
+	since time.Time
+	cut   context.CancelCauseFunc // ends the context
+	own   bool                    // and nothing else, so leave calls it
 
 	// Guarded by gate.mu:
 	soft context.Context // made when Stopping first asks for it
 	tell context.CancelCauseFunc
 	told bool // the gate was shut and the entry's turn to know it has come
-	cut  bool
+	lost bool // it is in Gate.cut
 }
 
 func older(a, b *entry) int {

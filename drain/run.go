@@ -126,6 +126,12 @@ type step struct {
 
 func (s *step) active() bool { return s.stopped.running || s.killed.running }
 
+// killable tells of the end of Stop's time: a Stop that gave up then, such as
+// http.Server.Shutdown, has not done its work either.
+func (s *step) killable() bool {
+	return s.Kill != nil && !s.killed.began && (s.stopped.running || !s.stopped.began || s.late && s.stopped.err != nil)
+}
+
 // A call is one of a step's functions.
 type call struct {
 	began, running bool
@@ -155,13 +161,12 @@ func (w *work) stop() {
 	}
 }
 
-// kill forces the steps that are not done: a Stop that gave up at the end of its
-// time, such as http.Server.Shutdown, has not done its work either.
+// kill forces the steps that are not done.
 func (w *work) kill() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for i := range w.steps {
-		if s := &w.steps[i]; s.Kill != nil && !s.killed.began && (s.stopped.running || !s.stopped.began || s.late && s.stopped.err != nil) {
+		if s := &w.steps[i]; s.killable() {
 			w.beginLocked(s, &s.killed)
 		}
 	}
@@ -171,9 +176,6 @@ func (w *work) kill() {
 // it; once the phase is over the goroutine is an abandoned one, and says so at its
 // end.
 func (w *work) beginLocked(s *step, c *call) {
-	if s.stopped.began && !s.active() { // it had ended
-		w.progress.steps.Add(1)
-	}
 	c.began, c.running = true, true
 	w.running++
 	go w.call(s, c)
@@ -204,7 +206,7 @@ func (w *work) note(s *step, c *call, err error, took time.Duration) (late bool)
 	}
 	c.running, c.err = false, err
 	s.late, s.took = w.ctx.Err() != nil, took
-	if !s.active() {
+	if !s.active() && !s.killable() {
 		w.progress.steps.Add(-1)
 	}
 	if w.running--; w.running == 0 {

@@ -18,15 +18,20 @@ import (
 
 // A Server runs an http.Server and stops it in the right order. Its Step
 //
-//	settles: serves on until the load balancer has noticed that readiness failed
+//	settles: serves on until the load balancer has noticed that readiness failed,
+//	  with Connection: close, so that kept HTTP/1 connections move elsewhere
 //	refuses new requests with 503, Retry-After and Connection: close
 //	announces the stop to streams, whose [Stopping] contexts end one by one
 //	waits for every request it admitted and every hijacked connection
 //	shuts the http.Server down
 //
-// and, where its time is over, ends the contexts of the requests within and
-// closes all connections, the silent and the hijacked ones too. A request that
-// was admitted is not cut before that.
+// and, where its time is over, ends the contexts of the requests within, closes
+// all connections, the silent and the hijacked ones too, and waits a moment for
+// the handlers to return. A request that was admitted is not cut before that.
+//
+// A browser's EventSource does not come back after a 503. A handler that ends
+// its stream can send a retry field that lasts until the deadline of the
+// Stopping context.
 //
 // Only HTTP must be set. A Server serves once and must not be copied.
 type Server struct {
@@ -35,8 +40,9 @@ type Server struct {
 	HTTP *http.Server
 
 	// Settle is how long no request must have come before the server refuses:
-	// at least twice the interval at which the load balancer asks for
-	// readiness. 0 means that nobody needs to notice.
+	// longer than the load balancer takes to notice, which is the interval of
+	// its checks times the failures in a row that it wants. Add an interval; so
+	// it is twice the interval at least. 0 means that nobody needs to notice.
 	Settle time.Duration
 
 	// Window bounds the settling under traffic that does not cease. 0 means
@@ -62,16 +68,16 @@ type Server struct {
 	// Gate.Cut. Nil means a gate of the server's own.
 	Gate *Gate
 
-	setup   sync.Once
-	next    http.Handler
-	own     Gate
-	born    time.Time                       // when Serve was called
-	latest  atomic.Int64                    // how long after that the latest request came
-	serving atomic.Bool                     // Serve was called
-	stopped atomic.Bool                     // the step has begun to close
-	stopCtx atomic.Pointer[context.Context] // the latest Stop's
-	lost    atomic.Pointer[error]           // names who was within when Kill came
-	tracker tracker
+	setup      sync.Once
+	next       http.Handler
+	own        Gate
+	born       time.Time    // when Serve was called
+	latest     atomic.Int64 // how long after that the latest request came
+	serving    atomic.Bool  // Serve was called
+	stopped    atomic.Bool  // the step has begun to close
+	latestStop atomic.Pointer[stopping]
+	lost       atomic.Pointer[error] // names who was within when Kill came
+	tracker    tracker
 }
 
 var errNoHTTP = errors.New("drain: Server.HTTP: nil; set the http.Server to run")
@@ -141,17 +147,28 @@ func (s *Server) Serve(l net.Listener) error {
 // second server of a phase another name.
 func (s *Server) Step() Step { return Step{Name: "http", Stop: s.stop, Kill: s.kill} }
 
+// A stopping is a call of Stop.
+type stopping struct {
+	ctx   context.Context
+	grace time.Duration // half of the time that a plan keeps for Kill then
+}
+
 func (s *Server) stop(ctx context.Context) error {
 	if s.HTTP == nil {
 		return errNoHTTP
 	}
-	s.stopCtx.Store(&ctx)
+	st := &stopping{ctx: ctx}
+	if d, ok := ctx.Deadline(); ok {
+		st.grace = min(time.Until(d)/20, time.Second/2)
+	}
+	s.latestStop.Store(st)
 	g := s.gate()
 	if s.serving.Load() && !s.stopped.Load() {
 		s.settle(ctx)
 	}
 	g.shut(ctx)
-	s.HTTP.SetKeepAlivesEnabled(false) // answers now say Connection: close
+	// Not SetKeepAlivesEnabled(false): it closes idle connections at once, and
+	// requests that are on their way get a reset rather than a 503.
 	wire.Count(ctx, g, g.within)
 	announce(ctx, g)
 	err := g.wait(ctx)
@@ -173,11 +190,15 @@ func (s *Server) stop(ctx context.Context) error {
 var errKilled = fmt.Errorf("drain: the server was killed: %w", context.Canceled)
 
 // kill names who is within before it closes their connections, upon which they
-// leave. It does not wait for a Stop under way, which net/http may hold up.
+// leave. It waits for that, as the next phase may close what they use. It does
+// not wait for a Stop under way, which net/http may hold up.
 func (s *Server) kill() {
-	g, why := s.gate(), errKilled
-	if ctx := s.stopCtx.Load(); ctx != nil && (*ctx).Err() != nil {
-		why = context.Cause(*ctx)
+	g, why, grace := s.gate(), errKilled, time.Duration(0)
+	if st := s.latestStop.Load(); st != nil {
+		grace = st.grace
+		if st.ctx.Err() != nil {
+			why = context.Cause(st.ctx)
+		}
 	}
 	g.shut(context.Background())
 	if err := g.giveUp(why); err != nil {
@@ -185,6 +206,10 @@ func (s *Server) kill() {
 	}
 	s.stopped.Store(true)
 	s.close()
+	select {
+	case <-g.idle:
+	case <-time.After(grace):
+	}
 }
 
 // close closes the listeners and all connections: first those that net/http
@@ -281,7 +306,12 @@ func (s *Server) wrap() {
 		}
 	}
 	s.HTTP.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
-		ctx = context.WithValue(ctx, connKey{}, tracked(c))
+		if own := tracked(c); own != nil {
+			if ctx.Done() == nil { // else it would have to be told of the connection's end
+				ctx, own.cut = context.WithCancelCause(ctx)
+			}
+			ctx = context.WithValue(ctx, connKey{}, own)
+		}
 		if onConn != nil {
 			ctx = onConn(ctx, c)
 		}
@@ -310,20 +340,27 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		s.next.ServeHTTP(w, r)
 		return
 	}
-	s.latest.Store(int64(time.Since(s.born)))
-	ctx, leave, ok := s.gate().Join(r.Context(), s.name(r))
-	if !ok {
+	c, _ := r.Context().Value(connKey{}).(*conn)
+	v := &visit{entry: entry{name: s.name(r)}}
+	if c != nil {
+		v.cut = c.cut
+	}
+	if !s.gate().join(r.Context(), &v.entry) {
 		s.refuse(w)
 		return
 	}
-	v := &visit{leave: leave}
+	s.latest.Store(int64(v.since.Sub(s.born)))
 	v.holders.Store(1)
 	defer v.end()
-	if c, _ := ctx.Value(connKey{}).(*conn); c != nil && r.ProtoMajor == 1 {
+	// Not for HTTP/2, where GOAWAY turns away what is on its way.
+	if r.ProtoMajor == 1 && s.latestStop.Load() != nil && r.Header.Get("Upgrade") == "" {
+		w.Header().Set("Connection", "close")
+	}
+	if c != nil && r.ProtoMajor == 1 {
 		c.visit = v
 		defer func() { c.visit = nil }()
 	}
-	s.next.ServeHTTP(w, r.WithContext(ctx))
+	s.next.ServeHTTP(w, r.WithContext(&v.entry))
 }
 
 func (s *Server) refuse(w http.ResponseWriter) {

@@ -25,16 +25,17 @@ const (
 // A site is a server on a loopback listener, with a path for each way to behave.
 type site struct {
 	*drain.Server
-	t      *testing.T
-	addr   string
-	secure bool
-	client *http.Client
-	served chan error
-	conns  chan net.Conn // new ones, as the user's own ConnState hook sees them
-	in     chan string   // paths whose handlers have begun
-	free   chan struct{} // ends /hold
-	taken  chan net.Conn // by /hijack
-	full   atomic.Int64  // answers that /load gave in full
+	t       *testing.T
+	addr    string
+	secure  bool
+	client  *http.Client
+	served  chan error
+	conns   chan net.Conn // new ones, as the user's own ConnState hook sees them
+	in      chan string   // paths whose handlers have begun
+	free    chan struct{} // ends /hold
+	taken   chan net.Conn // by /hijack
+	full    atomic.Int64  // answers that /load gave in full
+	working atomic.Bool   // /cut has begun and has not ended
 }
 
 func serve(t *testing.T, web *drain.Server, wrap func(net.Listener) net.Listener) *site {
@@ -49,7 +50,14 @@ func serve(t *testing.T, web *drain.Server, wrap func(net.Listener) net.Listener
 	s := &site{Server: web, t: t, addr: l.Addr().String(), secure: web.HTTP.TLSConfig != nil, client: &http.Client{Transport: transport}, served: make(chan error, 1),
 		conns: make(chan net.Conn, 1000), in: make(chan string, 100), free: make(chan struct{}), taken: make(chan net.Conn, 1)}
 	serving := make(chan struct{})
-	web.HTTP.BaseContext = func(net.Listener) context.Context { close(serving); return context.Background() }
+	base := web.HTTP.BaseContext
+	web.HTTP.BaseContext = func(l net.Listener) context.Context {
+		close(serving)
+		if base != nil {
+			return base(l)
+		}
+		return context.Background()
+	}
 	web.HTTP.Handler = s.handler()
 	web.HTTP.ErrorLog = log.New(io.Discard, "", 0)
 	hook := web.HTTP.ConnState
@@ -78,7 +86,12 @@ func (s *site) handler() http.Handler {
 	on := func(path string, f http.HandlerFunc) {
 		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) { s.in <- path; f(w, r) })
 	}
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "ok") })
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if _, ok := w.(io.ReaderFrom); !ok && r.ProtoMajor == 1 {
+			s.t.Error("the ResponseWriter lost sendfile")
+		}
+		io.WriteString(w, "ok")
+	})
 	mux.HandleFunc("/load", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Length", strconv.Itoa(long))
 		if _, err := w.Write(make([]byte, long)); err == nil {
@@ -97,6 +110,12 @@ func (s *site) handler() http.Handler {
 	on("/patient", func(w http.ResponseWriter, r *http.Request) {
 		<-r.Context().Done() // net/http alone never ends it where a body was not read
 		s.in <- context.Cause(r.Context()).Error()
+	})
+	on("/cut", func(w http.ResponseWriter, r *http.Request) {
+		s.working.Store(true)
+		<-r.Context().Done()
+		time.Sleep(10 * ms)
+		s.working.Store(false)
 	})
 	on("/hijack", func(w http.ResponseWriter, r *http.Request) {
 		c, _, err := http.NewResponseController(w).Hijack()

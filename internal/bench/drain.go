@@ -16,7 +16,7 @@ import (
 	"github.com/evenkeel-go/evenkeel/drain"
 )
 
-// parallel calls f n times, from as many goroutines as there are processors.
+// parallel times n calls of f from four goroutines.
 func parallel(n int, f func()) time.Duration {
 	begin := time.Now()
 	spawners(n, f)
@@ -102,39 +102,32 @@ func stubborn() (string, bool) {
 	return fmt.Sprintf("%.2f %%, bar 5 %%", 100*over), over <= 0.05
 }
 
-// A site is a server on loopback, and a client with some connections to it.
-type site struct {
-	client *http.Client
-	url    string
-}
+// requests times n requests of a net/http client, from four goroutines whose
+// connections are kept.
+func requests(serve func(*http.Server, net.Listener)) func(int) time.Duration {
+	return func(n int) time.Duration {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		must(err)
+		web := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok") })}
+		defer web.Close()
+		go serve(web, l) // until the Close
 
-func open(serve func(net.Listener) error) site {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		panic(err)
-	}
-	go serve(l)
-	return site{&http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8}}, "http://" + l.Addr().String() + "/"}
-}
-
-func (s site) ask(n int) time.Duration {
-	return parallel(n, func() {
-		r, err := s.client.Get(s.url)
-		if err != nil {
-			panic(err)
+		client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 4}}
+		defer client.CloseIdleConnections()
+		ask := func() {
+			r, err := client.Get("http://" + l.Addr().String() + "/items/17")
+			must(err)
+			io.Copy(io.Discard, r.Body)
+			r.Body.Close()
 		}
-		io.Copy(io.Discard, r.Body)
-		r.Body.Close()
-	})
+		spawners(40, ask) // the connections are made
+		return parallel(n, ask)
+	}
 }
 
-var hello = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "hello") })
+func bareServer(web *http.Server, l net.Listener) { web.Serve(l) }
 
-// asked opens a site when it is first needed.
-func asked(serve func(net.Listener) error) func(int) time.Duration {
-	once := sync.OnceValue(func() site { return open(serve) })
-	return func(n int) time.Duration { return once().ask(n) }
-}
+func drainServer(web *http.Server, l net.Listener) { (&drain.Server{HTTP: web}).Serve(l) }
 
 // perSecond turns times into the ratio of requests per second, upside down: the
 // bar of 0.97 or more is one of 1/0.97 or less.
@@ -143,9 +136,7 @@ const perSecond = 1 / 0.97
 var drains = []comparison{
 	{name: "Gate, parallel, against sync.WaitGroup", bar: 0.9, ours: gateOurs, peer: waitGroupPeer, allocs: true},
 	{name: "Gate, parallel, against SafeWaitGroup", bar: 0.6, ours: gateOurs, peer: safeWaitGroupPeer},
-	{name: "Server, time of requests, against http.Server", bar: perSecond, rounds: 101,
-		ours: asked((&drain.Server{HTTP: &http.Server{Handler: hello}}).Serve),
-		peer: asked((&http.Server{Handler: hello}).Serve)},
+	{name: "requests to a Server, against http.Server", bar: perSecond, ours: requests(drainServer), peer: requests(bareServer), n: 1000, rounds: 161},
 	{name: "Plan, 10 × 100 no-ops, against errgroups", bar: 3, ours: plansOurs, peer: plansPeer},
 	{name: "100 steps that sleep 50 ms, against one sleep", bar: 1.2, n: 1, rounds: 21,
 		ours: timed(func() { plan(1, 100, napping).Run(context.Background()) }),

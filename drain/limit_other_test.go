@@ -1,0 +1,5 @@
+//go:build !unix
+
+package drain_test
+
+func openFiles() int { return 1 << 20 }

@@ -1,0 +1,183 @@
+package drain_test
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/evenkeel-go/evenkeel/drain"
+)
+
+// posts sends requests from n goroutines, with a pause after each, until ask
+// reports that it has enough. A POST is one that no client repeats by itself.
+func posts(n int, client *http.Client, url string, pause time.Duration, enough func(code int, err error) bool) *sync.WaitGroup {
+	var wg sync.WaitGroup
+	for range n {
+		wg.Go(func() {
+			for done := false; !done; time.Sleep(pause) {
+				code := 0
+				r, err := client.Post(url, "text/plain", strings.NewReader("x"))
+				if err == nil {
+					code = r.StatusCode
+					_, err = io.Copy(io.Discard, r.Body)
+					r.Body.Close()
+				}
+				done = enough(code, err)
+			}
+		})
+	}
+	return &wg
+}
+
+// A balancer that only chooses where a new connection goes, as those of layer 4
+// do, gets its clients' kept connections moved while the server settles.
+func TestServerMovesKeptConnections(t *testing.T) {
+	leaving, other := serve(t, &drain.Server{Settle: 200 * ms, Window: 2 * time.Second}, nil), serve(t, &drain.Server{}, nil)
+	var to atomic.Pointer[site]
+	to.Store(leaving)
+	transport := &http.Transport{MaxIdleConnsPerHost: 100, DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, to.Load().addr)
+	}}
+	defer transport.CloseIdleConnections()
+	var asked atomic.Int64
+	var over atomic.Bool
+	wg := posts(8, &http.Client{Transport: transport}, "http://balanced/", 5*ms, func(code int, err error) bool {
+		asked.Add(1)
+		if code != http.StatusOK || err != nil {
+			t.Errorf("%d, %v", code, err)
+		}
+		return over.Load()
+	})
+	for asked.Load() < 100 {
+		time.Sleep(ms)
+	}
+	done := leaving.stop(t.Context(), 10*time.Second)
+	time.AfterFunc(100*ms, func() { to.Store(other) }) // it has noticed
+	got := <-done
+	over.Store(true)
+	wg.Wait()
+	if got.err != nil || got.Took > time.Second {
+		t.Errorf("took %v: %v", got.Took, got.err)
+	}
+}
+
+// While a server refuses, all who ask are answered, also on connections that were
+// idle at the moment of the change.
+func TestServerRefusesEachRequest(t *testing.T) {
+	s := serve(t, &drain.Server{}, nil)
+	hold := s.begin("/hold")
+	var served, refused atomic.Int64
+	var over atomic.Bool
+	wg := posts(16, s.client, "http://"+s.addr+"/", 0, func(code int, err error) bool {
+		switch {
+		case err != nil:
+			t.Error(err)
+			return true
+		case code == http.StatusOK:
+			served.Add(1)
+		default:
+			refused.Add(1)
+		}
+		return over.Load()
+	})
+	for served.Load() < 300 {
+		time.Sleep(ms)
+	}
+	done := s.stop(t.Context(), 10*time.Second)
+	for begin := time.Now(); refused.Load() < 300 && time.Since(begin) < 5*time.Second; {
+		time.Sleep(ms)
+	}
+	over.Store(true)
+	wg.Wait()
+	close(s.free)
+	if got, err := <-done, <-hold; got.err != nil || err != nil || refused.Load() < 300 {
+		t.Errorf("%d refused: %v, the request within: %v", refused.Load(), got.err, err)
+	}
+}
+
+// A handshake that is about to leave HTTP is not told to close the connection,
+// though the server settles.
+func TestServerSettlesUpgrades(t *testing.T) {
+	s := serve(t, &drain.Server{Settle: 300 * ms}, nil)
+	done := s.stop(t.Context(), 10*time.Second)
+	for upgrade, want := range map[string]bool{"": true, "websocket": false} {
+		r, err := http.NewRequest("GET", "http://"+s.addr+"/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if upgrade != "" {
+			r.Header = http.Header{"Connection": {"Upgrade"}, "Upgrade": {upgrade}}
+		}
+		answer, err := s.client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		if answer.StatusCode != http.StatusOK || answer.Close != want {
+			t.Errorf("upgrade to %q: %s, closing %v", upgrade, answer.Status, answer.Close)
+		}
+	}
+	if got := <-done; got.err != nil {
+		t.Error(got.err)
+	}
+}
+
+// The next phase closes what handlers use, so it begins after the end of those
+// that were cut, where they end soon.
+func TestServerKillWaits(t *testing.T) {
+	s := serve(t, &drain.Server{}, nil)
+	cut := s.begin("/cut")
+	var used bool
+	p := drain.Plan{Budget: time.Second, Phases: []drain.Phase{
+		phase("requests", 500*ms, 0, s.Step()),
+		phase("db", 0, 100*ms, drain.Step{Name: "db", Stop: func(context.Context) error {
+			used = s.working.Load()
+			return nil
+		}}),
+	}}
+	r, err := p.Run(t.Context())
+	if used || r.Results[0].Outcome != drain.Killed || r.Results[0].Took > 550*ms {
+		t.Errorf("a handler was at work in the next phase: %v; %v", used, err)
+	}
+	if err := <-cut; err == nil {
+		t.Error("the connection was not closed")
+	}
+}
+
+// At Kill the context of a request ends with the reason. Where the connection
+// has a context to cut the request has none of its own.
+func TestServerCutsContexts(t *testing.T) {
+	base, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	for _, config := range []*tls.Config{nil, certified()} {
+		for _, web := range []*http.Server{{}, {BaseContext: func(net.Listener) context.Context { return base }}} {
+			web.TLSConfig = config
+			s := serve(t, &drain.Server{HTTP: web}, nil)
+			scheme := "http://"
+			if s.secure {
+				scheme = "https://"
+			}
+			body, w := io.Pipe() // net/http ends no context while it waits for a body
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				if r, err := s.client.Post(scheme+s.addr+"/patient", "text/plain", body); err == nil {
+					r.Body.Close()
+				}
+			})
+			<-s.in
+			got := <-s.stop(t.Context(), 300*ms)
+			if why := <-s.in; why != "out of time in phase p" || got.err == nil {
+				t.Errorf("the context ended for %q: %v", why, got.err)
+			}
+			w.Close()
+			wg.Wait()
+		}
+	}
+}

@@ -1,0 +1,163 @@
+package drain_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/evenkeel-go/evenkeel/drain"
+)
+
+// What a client of HTTP/2 says first, with empty SETTINGS, and the frame header
+// of a request whose headers are 1000 bytes long.
+const (
+	preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+	headers = "\x00\x03\xe8\x01\x04\x00\x00\x00\x01"
+)
+
+// No stage at which a connection can be when the server stops, or that it comes
+// to later, holds up the stop. In net/http one that turns to HTTP/2 after
+// Shutdown said GOAWAY to the others does, to the deadline (golang/go#81153).
+func TestServerHTTP2Stages(t *testing.T) {
+	say := func(c *tls.Conn, what string) {
+		if c.Handshake() == nil {
+			io.WriteString(c, what)
+		}
+	}
+	trickle := func(c *tls.Conn, what string) {
+		for i := range what {
+			say(c, what[i:i+1])
+			time.Sleep(20 * ms)
+		}
+	}
+	swept := func(c *tls.Conn) { // until Shutdown has closed the listener, which it does before
+		for {
+			other, err := net.Dial("tcp", c.RemoteAddr().String())
+			if err != nil {
+				return
+			}
+			other.Close()
+			time.Sleep(ms)
+		}
+	}
+	for _, tt := range []struct {
+		name   string
+		before func(*tls.Conn) // the stop
+		during func(*tls.Conn)
+	}{
+		{"silent", nil, nil},
+		{"half a handshake", func(c *tls.Conn) { io.WriteString(c.NetConn(), "\x16\x03\x01\x02\x00") }, nil},
+		{"a handshake", func(c *tls.Conn) { say(c, "") }, nil},
+		{"a preface", func(c *tls.Conn) { say(c, preface) }, nil},
+		{"a preface byte by byte", nil, func(c *tls.Conn) { trickle(c, preface) }},
+		{"headers byte by byte", func(c *tls.Conn) { say(c, preface+headers) }, func(c *tls.Conn) { trickle(c, strings.Repeat("x", 100)) }},
+		{"a preface after the sweep", func(c *tls.Conn) { say(c, "") }, func(c *tls.Conn) { swept(c); say(c, preface) }},
+		{"a handshake after the sweep", nil, func(c *tls.Conn) { swept(c); say(c, preface) }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := serve(t, &drain.Server{HTTP: &http.Server{TLSConfig: certified()}}, nil)
+			hold := s.begin("/hold")
+			c := s.dialHTTP2()
+			<-s.conns
+			if tt.before != nil {
+				tt.before(c)
+			}
+			done := s.stop(t.Context(), 4*time.Second)
+			var wg sync.WaitGroup
+			defer wg.Wait()
+			if tt.during != nil {
+				wg.Go(func() { tt.during(c) })
+			}
+			s.refused()
+			close(s.free)
+			if err := <-hold; err != nil {
+				t.Errorf("the request within: %v", err)
+			}
+			if got := <-done; got.err != nil || got.Took > 2*time.Second { // GOAWAY takes net/http 1 s
+				t.Errorf("took %v: %v", got.Took, got.err)
+			}
+			if !closed(c.NetConn()) {
+				t.Error("the connection is open")
+			}
+		})
+	}
+}
+
+// Connections that turn to HTTP/2 all the time, at each instant of the stop.
+func TestServerHTTP2Storm(t *testing.T) {
+	for range 3 {
+		s := serve(t, &drain.Server{HTTP: &http.Server{TLSConfig: certified()}}, nil)
+		var n atomic.Int64
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				for range 2000 {
+					c := s.dialHTTP2()
+					if c == nil {
+						return
+					}
+					if c.Handshake() == nil {
+						io.WriteString(c, preface)
+						n.Add(1)
+					}
+				}
+			})
+		}
+		for n.Load() < 20 {
+			time.Sleep(ms)
+		}
+		got := <-s.stop(t.Context(), 4*time.Second)
+		wg.Wait()
+		if got.err != nil || got.Took > 2*time.Second {
+			t.Errorf("took %v with %d connections: %v", got.Took, n.Load(), got.err)
+		}
+	}
+}
+
+// A request whose body comes byte by byte is cut at Kill, and not before.
+func TestServerHTTP2Body(t *testing.T) {
+	const budget = time.Second
+	s := serve(t, &drain.Server{HTTP: &http.Server{TLSConfig: certified()}}, nil)
+	r, w := io.Pipe()
+	answered := make(chan error)
+	go func() {
+		_, err := s.client.Post("https://"+s.addr+"/body", "text/plain", r)
+		r.Close()
+		answered <- err
+	}()
+	go func() {
+		for err := error(nil); err == nil; time.Sleep(20 * ms) {
+			_, err = io.WriteString(w, "x")
+		}
+	}()
+	<-s.in
+	begin := time.Now()
+	done := s.stop(t.Context(), budget)
+	if err := <-answered; err == nil || time.Since(begin) < budget*8/10 {
+		t.Errorf("the client got %v after %v", err, time.Since(begin))
+	}
+	got := <-done
+	if !errors.Is(got.err, context.DeadlineExceeded) || !strings.Contains(fmt.Sprint(got.err), "1 still in (POST /body ") || got.Took > budget+100*ms {
+		t.Errorf("took %v: %v", got.Took, got.err)
+	}
+}
+
+// dialHTTP2 connects and says nothing yet. It returns nil where nobody listens.
+func (s *site) dialHTTP2() *tls.Conn {
+	c, err := net.Dial("tcp", s.addr)
+	if err != nil {
+		return nil
+	}
+	s.t.Cleanup(func() { c.Close() })
+	return tls.Client(c, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
+}

@@ -1,0 +1,13 @@
+module github.com/evenkeel-go/evenkeel/internal/judges
+
+go 1.26.0
+
+require (
+	github.com/coder/websocket v1.8.15
+	github.com/evenkeel-go/evenkeel v0.0.0
+	go.uber.org/goleak v1.3.0
+)
+
+require github.com/google/pprof v0.0.0-20261016150608-1facf8f91b50 // indirect
+
+replace github.com/evenkeel-go/evenkeel => ../..

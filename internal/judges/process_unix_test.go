@@ -1,0 +1,45 @@
+//go:build unix
+
+package judges
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// installed returns the path of a program, and skips the test where there is none.
+func installed(t *testing.T, name string) string {
+	t.Helper()
+	for _, name := range []string{name, "/usr/sbin/" + name} { // which is not in everybody's PATH
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	t.Skipf("skipped: %s is not installed", name)
+	return ""
+}
+
+// launch starts a program in a process group of its own, and ends all of it with
+// the test. What the program said is shown where the test fails.
+func launch(t *testing.T, files []*os.File, path string, args ...string) {
+	t.Helper()
+	var said bytes.Buffer
+	c := exec.Command(path, args...)
+	c.Stdout, c.Stderr, c.ExtraFiles = &said, &said, files
+	c.WaitDelay = 10 * time.Second // for descendants that keep the pipe open
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		syscall.Kill(-c.Process.Pid, syscall.SIGKILL)
+		c.Wait()
+		if t.Failed() {
+			t.Logf("%s said:\n%s", path, said.Bytes())
+		}
+	})
+}
