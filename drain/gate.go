@@ -209,14 +209,22 @@ func (g *Gate) wait(ctx context.Context) error {
 
 func (g *Gate) within() int { return int(g.word.Load() >> 1) }
 
-// giveUp cuts those who are still within the shut gate. A drain that is over is
-// not late, whatever ctx says; within counts an Enter that is being refused.
+// giveUp cuts those who are still within the shut gate.
 func (g *Gate) giveUp(why error) error {
+	end, err := g.lose(why)
+	end()
+	return err
+}
+
+// lose names those who are still within the shut gate, and returns what ends
+// their contexts, upon which they leave. A drain that is over is not late,
+// whatever ctx says; within counts an Enter that is being refused.
+func (g *Gate) lose(why error) (end func(), err error) {
 	g.mu.Lock()
 	within := g.within()
 	if g.empty || within == 0 {
 		g.mu.Unlock()
-		return nil
+		return func() {}, nil
 	}
 	g.lost = why
 	var es []*entry
@@ -230,18 +238,22 @@ func (g *Gate) giveUp(why error) error {
 		g.cutLocked(e)
 	}
 	g.mu.Unlock()
-	for i, e := range es {
-		e.cut(why)
-		names[i] += " " + time.Since(e.since).Round(time.Millisecond).String()
+	end = func() {
+		for _, e := range es {
+			e.cut(why)
+		}
 	}
 	const most = 8
+	for i := range names[:min(len(names), most)] {
+		names[i] += " " + time.Since(es[i].since).Round(time.Millisecond).String()
+	}
 	if n := len(names) - most; n > 0 {
 		names = append(names[:most], fmt.Sprintf("%d more", n))
 	}
 	if len(names) > 0 {
-		return fmt.Errorf("drain: %d still in (%s): %w", within, strings.Join(names, ", "), why)
+		return end, fmt.Errorf("drain: %d still in (%s): %w", within, strings.Join(names, ", "), why)
 	}
-	return fmt.Errorf("drain: %d still in: %w", within, why)
+	return end, fmt.Errorf("drain: %d still in: %w", within, why)
 }
 
 var errShut = fmt.Errorf("drain: the gate is shut: %w", context.Canceled)

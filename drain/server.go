@@ -201,9 +201,11 @@ func (s *Server) kill() {
 		}
 	}
 	g.shut(context.Background())
-	if err := g.giveUp(why); err != nil {
-		s.lost.CompareAndSwap(nil, &err)
+	end, err := g.lose(why)
+	if err != nil {
+		s.lost.CompareAndSwap(nil, &err) // before they leave, which Stop may see
 	}
+	end()
 	s.stopped.Store(true)
 	s.close()
 	select {
