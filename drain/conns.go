@@ -67,6 +67,18 @@ func (t *tracker) close(should func(http.ConnState) bool) (cs []net.Conn) {
 	return cs
 }
 
+// silent reports whether a connection has sent nothing yet.
+func (t *tracker) silent() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, state := range t.open {
+		if state == http.StateNew {
+			return true
+		}
+	}
+	return false
+}
+
 // closeNew closes the connections that sent nothing.
 func (t *tracker) closeNew() {
 	for _, c := range t.close(func(s http.ConnState) bool { return s == http.StateNew }) {

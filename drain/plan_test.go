@@ -19,10 +19,14 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/evenkeel-go/evenkeel/drain"
+	"github.com/evenkeel-go/evenkeel/internal/proctest"
 	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	proctest.Main(map[string]func(){"activated": activated})
+	goleak.VerifyTestMain(m)
+}
 
 // asked returns a context as a signal hook makes it, and what its second signal does.
 func asked(at time.Time) (context.Context, context.CancelFunc) {

@@ -71,10 +71,11 @@ type Server struct {
 	setup      sync.Once
 	next       http.Handler
 	own        Gate
-	born       time.Time    // when Serve was called
-	latest     atomic.Int64 // how long after that the latest request came
-	serving    atomic.Bool  // Serve was called
-	stopped    atomic.Bool  // the step has begun to close
+	born       time.Time              // when Serve was called
+	latest     atomic.Int64           // how long after that the latest request came
+	serving    atomic.Bool            // Serve was called
+	socket     atomic.Pointer[socket] // where systemd passed it
+	stopped    atomic.Bool            // the step has begun to close
 	latestStop atomic.Pointer[stopping]
 	lost       atomic.Pointer[error] // names who was within when Kill came
 	tracker    tracker
@@ -85,6 +86,15 @@ var errNoHTTP = errors.New("drain: Server.HTTP: nil; set the http.Server to run"
 // ListenAndServe listens on HTTP.Addr and serves. It fits lifecycle.Group.Go:
 // it returns nil once the Step has stopped it. Where ctx ends before that it
 // closes all connections and returns ctx's cause.
+//
+// Where systemd has passed a socket that listens on HTTP.Addr (a unit of type
+// .socket; for a unix one Addr is the path), it serves that one, and no
+// connection is refused across a restart: the Step does not settle but stops
+// accepting at once, so that new connections wait in the kernel for the next
+// instance, probes too. It serves those that it has accepted, where they ask
+// within a second, and only then refuses. Settle and Window have no meaning
+// there. A server takes one socket; several servers of a process take each its
+// own.
 func (s *Server) ListenAndServe(ctx context.Context) error {
 	if s.HTTP == nil {
 		return errNoHTTP
@@ -93,13 +103,11 @@ func (s *Server) ListenAndServe(ctx context.Context) error {
 	if addr == "" {
 		addr = ":http"
 	}
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
+	l, err := s.listen(ctx, addr)
 	if err != nil {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
 		return err
 	}
+	defer l.Close() // http.Server.ServeTLS does not always
 	cut := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(cut)
@@ -116,6 +124,18 @@ func (s *Server) ListenAndServe(ctx context.Context) error {
 		}
 	}
 	return err
+}
+
+func (s *Server) listen(ctx context.Context, addr string) (net.Listener, error) {
+	if l := activated(addr); l != nil {
+		s.socket.Store(l)
+		return l, nil
+	}
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return l, err
 }
 
 // Serve serves the connections that l accepts, and closes l. It returns nil
@@ -164,7 +184,11 @@ func (s *Server) stop(ctx context.Context) error {
 	s.latestStop.Store(st)
 	g := s.gate()
 	if s.serving.Load() && !s.stopped.Load() {
-		s.settle(ctx)
+		if l := s.socket.Load(); l != nil {
+			s.vacate(ctx, l)
+		} else {
+			s.settle(ctx)
+		}
 	}
 	g.shut(ctx)
 	// Not SetKeepAlivesEnabled(false): it closes idle connections at once, and
@@ -220,41 +244,6 @@ func (s *Server) close() {
 	s.tracker.closeAll()
 	if s.HTTP != nil {
 		s.HTTP.Close()
-	}
-}
-
-// settle waits until no request came for Settle, or the window or ctx ends.
-func (s *Server) settle(ctx context.Context) {
-	if s.Settle <= 0 {
-		return
-	}
-	begin := time.Now()
-	window := s.Window
-	if window <= 0 {
-		window = 3 * s.Settle
-	}
-	if d, ok := ctx.Deadline(); ok {
-		window = min(window, time.Until(d)/2)
-	}
-	end := begin.Add(window)
-	for {
-		quiet := s.born.Add(time.Duration(s.latest.Load()))
-		if quiet.Before(begin) {
-			quiet = begin
-		}
-		quiet = quiet.Add(s.Settle)
-		if quiet.After(end) {
-			quiet = end
-		}
-		d := time.Until(quiet)
-		if d <= 0 {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(d):
-		}
 	}
 }
 

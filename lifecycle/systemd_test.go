@@ -103,8 +103,9 @@ func TestSystemd(t *testing.T) {
 		want   string
 	}{
 		{lifecycle.Status{State: "starting"}, "STATUS=starting"},
-		{lifecycle.Status{State: "starting", Waiting: "lock of 17"}, "STATUS=waiting: lock of 17\nEXTEND_TIMEOUT_USEC=15000000"},
-		{lifecycle.Status{State: "starting", Waiting: "restart", Until: at}, "STATUS=waiting until 12:03:04: restart\nEXTEND_TIMEOUT_USEC=15000000"},
+		{lifecycle.Status{State: "starting", Waiting: "lock of 17"}, "STATUS=waiting: lock of 17\nEXTEND_TIMEOUT_USEC=90000000"},
+		{lifecycle.Status{State: "starting", Waiting: "restart", Until: at}, "STATUS=waiting until 12:03:04: restart\nEXTEND_TIMEOUT_USEC=90000000"},
+		{lifecycle.Status{State: "starting", Waiting: "x\nREADY=1"}, "STATUS=waiting: x; READY=1\nEXTEND_TIMEOUT_USEC=90000000"},
 		{lifecycle.Status{State: "running"}, "STATUS=running\nREADY=1"},
 		{lifecycle.Status{State: "draining"}, "STATUS=draining\nSTOPPING=1"},
 		{lifecycle.Status{State: "draining", Left: 3, Falling: true, Deadline: at},
@@ -116,7 +117,7 @@ func TestSystemd(t *testing.T) {
 		}
 	}
 	lifecycle.Systemd(lifecycle.Status{State: "starting", Waiting: "restart", Until: time.Now().Add(time.Minute)})
-	if got := received(); !strings.Contains(got, "\nEXTEND_TIMEOUT_USEC=74") {
+	if got := received(); !strings.Contains(got, "\nEXTEND_TIMEOUT_USEC=149") {
 		t.Errorf("a wait of a minute: %s", got)
 	}
 }
@@ -136,7 +137,8 @@ func TestWatchdog(t *testing.T) {
 	t.Setenv("WATCHDOG_PID", "")
 	answers := make(chan error, 3)
 	answers <- nil
-	answers <- errors.New("no database")
+	answers <- errors.Join(errors.New("no database"), errors.New("no disk"))
+	answers <- nil
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() {
@@ -144,12 +146,12 @@ func TestWatchdog(t *testing.T) {
 			select {
 			case err := <-answers:
 				return err
-			case <-ctx.Done(): // the third answer is a late one
+			case <-ctx.Done(): // the last answer is a late one
 				return nil
 			}
 		})(ctx)
 	}()
-	for _, want := range []string{"WATCHDOG=1", "STATUS=not alive: no database", "STATUS=not alive: context deadline exceeded"} {
+	for _, want := range []string{"WATCHDOG=1", "STATUS=not alive: no database; no disk", "WATCHDOG=1\nSTATUS=alive again", "STATUS=not alive: context deadline exceeded"} {
 		if got := received(); got != want {
 			t.Errorf("got %s, want %s", got, want)
 		}
@@ -158,8 +160,41 @@ func TestWatchdog(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
+	lifecycle.Systemd(lifecycle.Status{State: "draining"})
+	for got := received(); !strings.Contains(got, "draining"); got = received() {
+		if strings.Contains(got, "canceled") {
+			t.Errorf("at the end of the task: %s", got)
+		}
+	}
 	t.Setenv("WATCHDOG_USEC", "soon")
 	if err := lifecycle.Watchdog(func(context.Context) error { return nil })(t.Context()); err == nil || !strings.HasPrefix(err.Error(), "lifecycle: Watchdog: ") {
 		t.Errorf("a period that is none: %v", err)
 	}
+}
+
+// However the answers vary within half of the period, they are passed on within
+// the period, and with time to spare.
+func TestWatchdogInTime(t *testing.T) {
+	t.Setenv("NOTIFY_SOCKET", "")
+	t.Setenv("WATCHDOG_USEC", "1200000")
+	t.Setenv("WATCHDOG_PID", "")
+	synctest.Test(t, func(t *testing.T) {
+		const period = 1200 * time.Millisecond
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		last, n := time.Now(), 0
+		err := lifecycle.Watchdog(func(context.Context) error {
+			if n++; n%2 == 0 {
+				time.Sleep(period/2 - 1)
+			}
+			if gap := time.Since(last); gap > period*9/10 {
+				t.Errorf("answer %d comes %v after the one before", n, gap)
+			}
+			last = time.Now()
+			return nil
+		})(ctx)
+		if err != nil || n < 100 {
+			t.Errorf("%d answers, %v", n, err)
+		}
+	})
 }

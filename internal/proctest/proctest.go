@@ -23,6 +23,9 @@ func Main(programs map[string]func()) {
 	}
 }
 
+// Env is the variable that makes the test binary the named program.
+func Env(name string) string { return env + "=" + name }
+
 // A Process is a program under test.
 type Process struct {
 	*exec.Cmd
@@ -35,13 +38,20 @@ type Process struct {
 // are any, and ends it with the test at the latest.
 func Start(t *testing.T, name string, prefix ...string) *Process {
 	t.Helper()
+	return Pass(t, nil, name, prefix...)
+}
+
+// Pass is Start with open files, which the program has as descriptors 3 and up.
+func Pass(t *testing.T, files []*os.File, name string, prefix ...string) *Process {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	words := append(prefix, self)
 	p := &Process{Cmd: exec.Command(words[0], words[1:]...), t: t, done: make(chan error, 1)}
-	p.Env = append(os.Environ(), env+"="+name)
+	p.Env = append(os.Environ(), Env(name))
+	p.ExtraFiles = files
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)

@@ -56,7 +56,7 @@ func Count(ctx context.Context, key any, left func() int) {
 }
 
 // Waits is told that a start waits for what, until when; the zero time where
-// nobody knows.
+// nobody knows, and then again every few seconds as long as it does.
 type Waits = func(what string, until time.Time)
 
 // Wait tells the Waits in ctx, if there is one.

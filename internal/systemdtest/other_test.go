@@ -1,0 +1,7 @@
+//go:build !linux
+
+package systemdtest
+
+import "testing"
+
+func TestSystemd(t *testing.T) { t.Skip("skipped: systemd needs Linux") }
