@@ -6,6 +6,8 @@
 //   - [github.com/evenkeel-go/evenkeel/lifecycle]: from the first signal to the
 //     exit status. The signal hook that only records, the group that owns the
 //     goroutines, the stream that can be closed at any time.
+//   - [github.com/evenkeel-go/evenkeel/lifecycle/timeline]: the logs of many
+//     processes as chains of cause and effect, as text and as a page.
 //   - [github.com/evenkeel-go/evenkeel/drain]: the stop itself. The gate that
 //     admits work, the server that stops in the right order, the plan of phases
 //     under one budget.
@@ -19,8 +21,9 @@
 // # Log lines
 //
 // What has a Logger field writes these messages with these attributes, so that
-// the lines of many processes can be read together. Add the pid with
-// [log/slog.Logger.With].
+// the lines of many processes can be read together, by people and by the
+// timeline. Add the pid with [log/slog.Logger.With], and who for the program's
+// name.
 //
 //	stop                     cause, signal
 //	drain began              cause, deadline

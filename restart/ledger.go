@@ -96,7 +96,7 @@ func (l *Ledger) Begin(ctx context.Context) error {
 	case l.run != nil:
 		return nil
 	default:
-		warn(ctx, l.Policy.Logger, "restart wait", "cause", last.cause, "ran", last.took, "level", last.level, "wait", wait)
+		warn(ctx, l.Policy.Logger, "restart wait", "cause", last.cause.String(), "ran", last.took, "level", last.level, "wait", wait)
 	}
 	if err := pause(ctx, "restart", wait); err != nil {
 		return err
@@ -285,7 +285,7 @@ func (l *Ledger) Table() (string, error) {
 			cut += fmt.Sprintf(", %d again", n)
 		}
 		before = end.cut
-		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%v\t%s\n", time.Unix(0, began).UTC().Format(time.RFC3339),
+		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%v\t%s\n", time.Unix(0, began).UTC().Format("2006-01-02T15:04:05.000Z"),
 			level, waited, max(start.pid, end.pid), lasted, end.cause, cut)
 	}
 	t.Flush()

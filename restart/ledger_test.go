@@ -385,13 +385,13 @@ func TestLedgerTable(t *testing.T) {
 		}
 		defer h.release()
 		table, err := w.ledger().Table()
-		want := `BEGAN                 LEVEL  WAITED  PID  LASTED  END        CUT
-2000-01-01T00:00:00Z  0      0s      PID  1.5s    ended      1
-2000-01-01T00:00:01Z  0      0s      PID  1.5s    failed     2, 1 again
-2000-01-01T00:00:04Z  1      1s      PID  1.5s    permanent  0
-2000-01-01T00:00:07Z  2      2s      PID  1.5s    panicked   0
-2000-01-01T00:00:13Z  3      4s      PID  1.5s    died       0
-2000-01-01T00:00:22Z  4      8s      PID          open       
+		want := `BEGAN                     LEVEL  WAITED  PID  LASTED  END        CUT
+2000-01-01T00:00:00.000Z  0      0s      PID  1.5s    ended      1
+2000-01-01T00:00:01.500Z  0      0s      PID  1.5s    failed     2, 1 again
+2000-01-01T00:00:04.000Z  1      1s      PID  1.5s    permanent  0
+2000-01-01T00:00:07.500Z  2      2s      PID  1.5s    panicked   0
+2000-01-01T00:00:13.000Z  3      4s      PID  1.5s    died       0
+2000-01-01T00:00:22.500Z  4      8s      PID          open
 `
 		table = strings.ReplaceAll(table, fmt.Sprint(" ", os.Getpid(), " "), " PID ")
 		if err != nil || strings.Join(strings.Fields(table), " ") != strings.Join(strings.Fields(want), " ") {

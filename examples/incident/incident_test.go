@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -42,6 +43,13 @@ func TestIncident(t *testing.T) {
 	for _, name := range []string{"before.jsonl", "after.jsonl"} {
 		if lines, err := os.ReadFile(filepath.Join(dir, name)); err != nil || !bytes.Contains(lines, []byte(`"signal":"terminated"`)) {
 			t.Errorf("%s: %v, %d bytes", name, err, len(lines))
+		}
+	}
+	for world, costly := range map[string]int{"before": 2, "after": 0} {
+		page, err := os.ReadFile(filepath.Join(dir, world+".html"))
+		if err != nil || !bytes.Contains(page, fmt.Appendf(nil, ": %d chains that cost something", costly)) || !strings.Contains(out.String(), world+".html") {
+			lines, _ := os.ReadFile(filepath.Join(dir, world+".jsonl"))
+			t.Errorf("%s.html: %v, %d bytes; does not show %d chains that cost something\n%s\n%s", world, err, len(page), costly, &out, lines)
 		}
 	}
 }
@@ -95,7 +103,7 @@ func TestInterrupt(t *testing.T) {
 				c.Process.Kill()
 				t.Fatalf("it does not end\n%s", &out)
 			}
-			for _, m := range regexp.MustCompile(`"(?:pid|gateway)":(\d+)`).FindAllStringSubmatch(out.String(), -1) {
+			for _, m := range regexp.MustCompile(`"(?:pid|child)":(\d+)`).FindAllStringSubmatch(out.String(), -1) {
 				if pid, _ := strconv.Atoi(m[1]); lives(pid) {
 					t.Errorf("process %d still lives", pid)
 				}

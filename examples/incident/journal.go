@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -23,8 +22,7 @@ type line struct {
 	Kind    string // of a response: session or answer
 	Attempt string
 	Signal  string
-	Of      string // whose exit: cli, gateway or supervisor
-	Gateway int    // its pid, in the supervisor's lines
+	Of      string // what the line is about: cli, gateway or supervisor
 	Status  int
 	Asked   bool // to stop
 	Error   string
@@ -108,11 +106,11 @@ func (j *journal) wait(ctx context.Context, have func([]line) bool) error {
 	}
 }
 
-// save writes the lines to a file.
-func (j *journal) save(path string) error {
+// text returns the lines as they were written.
+func (j *journal) text() string {
 	var b strings.Builder
 	for _, l := range j.all() {
 		b.WriteString(l.text + "\n")
 	}
-	return os.WriteFile(path, []byte(b.String()), 0o666)
+	return b.String()
 }

@@ -1,7 +1,8 @@
 // Incident replays the outage of incident.md on real processes, twice: before,
 // with programs written as they were then, and after, with the same programs on
-// evenkeel. It ends with a table of what both worlds did to the user, and with
-// exit status 0 only where each shows what it must.
+// evenkeel. It ends with a table of what both worlds did to the user, with a page
+// for each that shows what caused what, and with exit status 0 only where each
+// shows what it must.
 //
 // schedule.go is the data. gateway.go and cli.go are the programs to copy from,
 // before.go those not to.
@@ -15,8 +16,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/evenkeel-go/evenkeel/lifecycle"
+	"github.com/evenkeel-go/evenkeel/lifecycle/timeline"
 )
 
 // Slower than minScale, times would overflow. Faster than maxScale, an answer
@@ -37,7 +40,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	flags.SetOutput(io.Discard) // Parse's errors are printed below, in one line
 	scale := flags.Float64("scale", 60, "how many times faster than the incident's 12 minutes, 120 at most")
 	verbose := flags.Bool("v", false, "show the log lines of all processes")
-	dir := flags.String("out", "", "keep the log lines in this `folder`, as before.jsonl and after.jsonl")
+	dir := flags.String("out", "", "keep the log lines in this `folder`, as before.jsonl and after.jsonl, and the pages; without it these are in a new temporary one")
 	refuse := func(format string, args ...any) int {
 		fmt.Fprintf(stderr, "incident: "+format+"\n", args...)
 		return 2
@@ -65,7 +68,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := lifecycle.WithSignals(context.Background())
 	defer stop()
 	r := role{Scale: *scale}
-	var tallies []tally
+	var worlds []*world
 	for _, name := range []string{"before", "after"} {
 		r.World = name
 		var echo io.Writer
@@ -79,19 +82,46 @@ func run(args []string, stdout, stderr io.Writer) int {
 			return 1
 		}
 		if *dir != "" {
-			err = errors.Join(err, w.save(filepath.Join(*dir, name+".jsonl")))
+			err = errors.Join(err, os.WriteFile(filepath.Join(*dir, name+".jsonl"), []byte(w.text()), 0o666))
 		}
 		if err != nil {
 			fmt.Fprintf(stderr, "incident: %v\n", err)
 			return 1
 		}
-		tallies = append(tallies, tallied(w.all()))
+		worlds = append(worlds, w)
 		fmt.Fprintln(stdout)
 	}
-	if !compare(stdout, r, tallies[0], tallies[1]) {
+	good := compare(stdout, r, tallied(worlds[0].all()), tallied(worlds[1].all()))
+	if err := draw(stdout, *dir, worlds); err != nil {
+		fmt.Fprintf(stderr, "incident: %v\n", err)
+		return 1
+	}
+	if !good {
 		return 1
 	}
 	return 0
+}
+
+// draw writes a page for each world, and says where.
+func draw(out io.Writer, dir string, worlds []*world) (err error) {
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "incident-*"); err != nil {
+			return err
+		}
+	}
+	for _, w := range worlds {
+		t := timeline.Read(timeline.Input{Name: w.World + ".jsonl", Reader: strings.NewReader(w.text())})
+		page := filepath.Join(dir, w.World+".html")
+		f, err := os.Create(page)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(t.WriteHTML(f), f.Close()); err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "%s: what caused what: %s\n", w.World, page)
+	}
+	return nil
 }
 
 // writable makes the folder where it is missing, and tries it.

@@ -153,7 +153,7 @@ func (w *world) streaming(ls []line, session string) bool {
 
 // do lets e happen, and says what did.
 func (w *world) do(e event) (string, error) {
-	log := w.user.With("session", e.who)
+	log := w.user.With("of", "cli", "session", e.who)
 	switch e.what {
 	case start:
 		p, err := w.start("cli", e.who)
@@ -169,7 +169,7 @@ func (w *world) do(e event) (string, error) {
 		_, err := io.WriteString(w.clis[e.who].stdin, "hi\n")
 		return "asks", err
 	case renew:
-		log.Info("restart job", "signal", syscall.SIGTERM.String())
+		w.user.Info("restart job", "of", gateway, "signal", syscall.SIGTERM.String())
 		_, err := io.WriteString(w.super.stdin, "restart\n")
 		return string(e.what), err
 	default:
@@ -209,7 +209,7 @@ func (w *world) start(name, session string) (*process, error) {
 		defer out.Close()
 		err := w.read(out)
 		c.Wait()
-		w.user.Info("exited", "of", name, "session", session, "status", c.ProcessState.ExitCode(), "signal", endedBy(c.ProcessState))
+		w.user.Info("exited", "of", name, "child", c.Process.Pid, "session", session, "status", c.ProcessState.ExitCode(), "signal", endedBy(c.ProcessState))
 		return err
 	})
 	return p, nil

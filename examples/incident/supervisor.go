@@ -46,7 +46,7 @@ func (r role) keep(ctx context.Context, log *slog.Logger, jobs <-chan struct{}) 
 		if err := c.Start(); err != nil {
 			return err
 		}
-		log.Info("started gateway", "gateway", c.Process.Pid)
+		log.Info("started gateway", "of", gateway, "child", c.Process.Pid)
 		probing, probed := context.WithCancel(context.Background())
 		var probe sync.WaitGroup
 		probe.Go(func() { r.probe(probing, log, c.Process.Pid) })
@@ -64,7 +64,7 @@ func (r role) keep(ctx context.Context, log *slog.Logger, jobs <-chan struct{}) 
 		stdin.Close()
 		probed()
 		probe.Wait()
-		log.Info("exited", "of", gateway, "gateway", c.Process.Pid, "status", c.ProcessState.ExitCode(), "signal", endedBy(c.ProcessState), "asked", asked)
+		log.Info("exited", "of", gateway, "child", c.Process.Pid, "status", c.ProcessState.ExitCode(), "signal", endedBy(c.ProcessState), "asked", asked)
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -89,7 +89,7 @@ func (r role) probe(ctx context.Context, log *slog.Logger, pid int) {
 		}
 		resp.Body.Close()
 		if resp.StatusCode == http.StatusOK {
-			log.Info("gateway ready", "gateway", pid)
+			log.Info("gateway ready", "of", gateway, "child", pid)
 			return
 		}
 	}
@@ -98,12 +98,12 @@ func (r role) probe(ctx context.Context, log *slog.Logger, pid int) {
 // stop asks the gateway to stop, and kills it where it takes longer than its
 // budget and a margin, as TimeoutStopSec would.
 func (r role) stop(log *slog.Logger, p *os.Process, exited <-chan error) {
-	log.Info("stopping gateway", "gateway", p.Pid, "signal", syscall.SIGTERM.String())
+	log.Info("stopping gateway", "of", gateway, "child", p.Pid, "signal", syscall.SIGTERM.String())
 	p.Signal(syscall.SIGTERM)
 	select {
 	case <-exited:
 	case <-time.After(r.scaled(drainBudget) + 5*time.Second):
-		log.Error("gateway does not stop", "gateway", p.Pid, "signal", syscall.SIGKILL.String())
+		log.Error("gateway does not stop", "of", gateway, "child", p.Pid, "signal", syscall.SIGKILL.String())
 		p.Kill()
 		<-exited
 	}

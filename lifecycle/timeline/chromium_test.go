@@ -1,0 +1,105 @@
+package timeline_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/evenkeel-go/evenkeel/lifecycle/timeline"
+)
+
+// keys presses the keys in a page, and leaves in it what a person would see. It
+// runs beside the page's own script.
+const keys = `<script>
+const seen = [], press = key => document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+const note = () => seen.push(document.activeElement.dataset.event + (card.hidden ? "-" : "+"));
+const first = document.querySelector(".mark[tabindex='0']");
+if (first) {
+  first.focus(); note();
+  for (const key of ["ArrowRight", "ArrowUp", "ArrowDown", "End", "Home"]) { press(key); note() }
+  press("Enter"); seen.push(document.activeElement.id);
+  press("Enter"); note(); press("Escape"); seen.push(card.hidden);
+  document.querySelector(".mark").dispatchEvent(new MouseEvent("mouseenter")); seen.push(card.querySelector(".what").textContent);
+}
+const wide = document.documentElement.scrollWidth > innerWidth;
+document.body.dataset.seen = seen.join(" ") + (wide ? " too wide" : "");
+</script>`
+
+// In a browser the page shows as many chains, events and links as the text, takes
+// keys, is no wider than the window, and has nothing to complain of.
+func TestChromium(t *testing.T) {
+	chromium, err := exec.LookPath("chromium")
+	if err != nil {
+		t.Skip("there is no program named chromium")
+	}
+	for _, tt := range []struct {
+		files         string
+		width, height int
+		seen          string
+	}{
+		{"incident/*.jsonl", 1280, 900, "1+ 2+ 1+ 2+ 13+ 1+ e1 1+ true CLI process crashed"},
+		{"incident/*.jsonl", 500, 900, "1+ "},
+		{"before.jsonl", 1280, 900, "1+ 2+ 1+ 2+ "},
+		{"after.jsonl", 1280, 900, "1+ 2+ 1+ 2+ "},
+		{"journal.json", 1280, 900, "1+ "},
+		{"", 1280, 900, ""},
+	} {
+		t.Run(fmt.Sprint(tt.files, tt.width), func(t *testing.T) {
+			tl := timeline.Read()
+			if tt.files != "" {
+				tl = read(t, tt.files)
+			}
+			var page bytes.Buffer
+			if err := tl.WriteHTML(&page); err != nil {
+				t.Fatal(err)
+			}
+			file := filepath.Join(t.TempDir(), "page.html")
+			if err := os.WriteFile(file, append(page.Bytes(), keys...), 0o666); err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			var dom, log bytes.Buffer
+			c := exec.CommandContext(ctx, chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+				"--disable-background-networking", "--disable-component-update", "--disable-sync", "--user-data-dir="+t.TempDir(),
+				"--enable-logging=stderr", fmt.Sprintf("--window-size=%d,%d", tt.width, tt.height), "--dump-dom", "file://"+file)
+			c.Stdout, c.Stderr = &dom, &log
+			c.WaitDelay = 5 * time.Second
+			if err := c.Run(); err != nil {
+				t.Fatalf("%v\n%s", err, &log)
+			}
+			if m := regexp.MustCompile(`.*CONSOLE.*`).FindAllString(log.String(), -1); m != nil {
+				t.Errorf("the console says\n%s", strings.Join(m, "\n"))
+			}
+			body := dom.String()
+			if seen := regexp.MustCompile(`data-seen="([^"]*)"`).FindStringSubmatch(body); seen == nil || !strings.HasPrefix(seen[1], tt.seen) || strings.Contains(seen[1], "wide") {
+				t.Errorf("seen %q, want %q", seen, tt.seen)
+			}
+			events, links := 0, 0
+			for _, c := range tl.Chains {
+				events += len(c.Events)
+				links += len(c.Events) - 1
+				for _, e := range c.Events[1:] {
+					if !strings.Contains(body, "</a> "+e.Rule) {
+						t.Errorf("a link does not name its rule: %s", e.Rule)
+					}
+				}
+			}
+			for part, want := range map[string]int{`data-event="`: events, `data-row="`: events, `data-from="`: links, `class="chain`: len(tl.Chains)} {
+				if got := strings.Count(body, part); got != want {
+					t.Errorf("%d of %s, want %d", got, part, want)
+				}
+			}
+			if _, sum, _ := strings.Cut(body, `id="summary">`); !strings.HasPrefix(text(t, tl), sum[:strings.Index(sum, "<")]+"\n") {
+				t.Errorf("summary %.100s", sum)
+			}
+		})
+	}
+}

@@ -1,0 +1,258 @@
+package timeline
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// WriteText writes the chains as tables: those that cost something whole, of the
+// others a line each. An event's cause is given by its number.
+func (t *Timeline) WriteText(w io.Writer) error {
+	var b strings.Builder
+	v := t.view()
+	fmt.Fprintln(&b, v.Summary)
+	for _, c := range v.Costly {
+		fmt.Fprintf(&b, "\nChain %d. %s\n%s\n\n", c.Number, c.Title, c.Cost)
+		tw := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(tw, "  \tTime\tProcess\tEvent\tBecause of")
+		for _, e := range c.Rows {
+			fmt.Fprintf(tw, "  %d\t%s\t%s\t%s\t%s\n", e.Number, e.Clock, e.Process.Label(), e.What, cmp.Or(e.Because, "root"))
+		}
+		tw.Flush()
+	}
+	if len(v.Notes) > 0 {
+		fmt.Fprintf(&b, "\n%s\n", strings.Join(v.Notes, "\n"))
+	}
+	if len(v.Quiet) > 0 {
+		fmt.Fprint(&b, "\nWhat cost nothing\n\n")
+		tw := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+		for _, c := range v.Quiet {
+			fmt.Fprintf(tw, "  %s\t%s\t%s\n", c.Clock, c.Title, c.Cost)
+		}
+		tw.Flush()
+	}
+	if n := len(t.Unread) + t.MoreUnread; n > 0 {
+		fmt.Fprintf(&b, "\n%s could not be read\n", plural(n, "line"))
+	}
+	if _, err := io.WriteString(w, trailing.ReplaceAllString(b.String(), "\n")); err != nil {
+		return fmt.Errorf("timeline: %w", err)
+	}
+	return nil
+}
+
+var trailing = regexp.MustCompile(` +\n`)
+
+func (u Unread) String() string {
+	if u.Line == 0 {
+		return u.Input + ": " + u.Why
+	}
+	return fmt.Sprintf("%s:%d: %s", u.Input, u.Line, u.Why)
+}
+
+// A view is a timeline in words, the same for the text and for the page.
+type view struct {
+	Summary       string
+	Costly, Quiet []*chainView
+	Notes         []string // what chains have to do with each other
+	Unread        []string
+	clock         func(time.Time) string
+}
+
+type chainView struct {
+	*Chain
+	Number             int
+	Color              int // 0 for what cost nothing
+	Title, Cost, Clock string
+	Rows               []*row
+}
+
+type row struct {
+	*Event
+	Number  int
+	Clock   string
+	What    string
+	Because string
+	From    int  // the cause's number; 0 for a root
+	Bad     bool // it is what did harm
+}
+
+func (t *Timeline) view() *view {
+	clock := t.clock()
+	v := &view{clock: clock}
+	numbers := map[*Event]int{}
+	events, cuts := 0, 0
+	sessions := map[string]bool{}
+	for _, costly := range []bool{true, false} {
+		for _, c := range t.Chains {
+			if c.Costly() != costly {
+				continue
+			}
+			cv := &chainView{Chain: c, Number: len(v.Costly) + len(v.Quiet) + 1, Cost: c.cost(clock), Clock: clock(c.Events[0].Time)}
+			for _, e := range c.Events {
+				events++
+				numbers[e] = events
+				cv.Rows = append(cv.Rows, e.row(events, numbers[e.Cause], clock))
+			}
+			root := c.Events[0]
+			cv.Title = root.Process.Label() + ": " + root.Text
+			cuts += c.Cuts
+			for _, s := range c.Sessions {
+				sessions[s] = true
+			}
+			if costly {
+				cv.Color = len(v.Costly)%colors + 1
+				v.Costly = append(v.Costly, cv)
+			} else {
+				v.Quiet = append(v.Quiet, cv)
+			}
+		}
+	}
+	v.Summary = fmt.Sprintf("%s, %s: %s that cost something, %d that cost nothing; %s cut%s",
+		plural(t.Lines, "line"), plural(events, "event"), plural(len(v.Costly), "chain"), len(v.Quiet),
+		plural(len(sessions), "session"), often(cuts, len(sessions)))
+	if t.Forgotten > 0 {
+		v.Notes = append(v.Notes, plural(t.Forgotten, "further event")+" left out.")
+	}
+	v.Notes = append(v.Notes, v.relations()...)
+	for _, u := range t.Unread {
+		v.Unread = append(v.Unread, u.String())
+	}
+	if t.MoreUnread > 0 {
+		v.Unread = append(v.Unread, fmt.Sprintf("and %d lines more", t.MoreUnread))
+	}
+	return v
+}
+
+func (e *Event) row(number, from int, clock func(time.Time) string) *row {
+	r := &row{Event: e, Number: number, Clock: clock(e.Time), What: e.Text, From: from, Bad: e.bad()}
+	if e.Times > 1 {
+		r.What += fmt.Sprintf(" (%d times)", e.Times)
+	}
+	if e.Session != "" && e.Session != e.Process.Session && !strings.Contains(e.Text, e.Session) {
+		r.What += ", session " + e.Session
+	}
+	switch {
+	case from > 0:
+		r.Because = fmt.Sprintf("%d: %s", from, e.Rule)
+	case e.Cause != nil:
+		r.Because = "left out: " + e.Rule
+	}
+	return r
+}
+
+// cost says what a chain cost, and how long it took.
+func (c *Chain) cost(clock func(time.Time) string) string {
+	took := c.Until.Sub(c.Events[0].Time)
+	if !c.Costly() {
+		var path []string
+		for _, e := range c.Events[1:] {
+			if kind := string(e.Kind); !slices.Contains(path, kind) {
+				path = append(path, kind)
+			}
+		}
+		return fmt.Sprintf("%s in %s%s", plural(len(c.Events), "event"), human(took), join("", ": ", strings.Join(path, " → ")))
+	}
+	s := fmt.Sprintf("%s to %s, %s", clock(c.Events[0].Time), clock(c.Until), human(took))
+	var lost []string
+	if c.Failures > 0 {
+		lost = append(lost, plural(c.Failures, "failed process"))
+	}
+	if c.Cuts > 0 {
+		lost = append(lost, plural(len(c.Sessions), "session")+" cut"+often(c.Cuts, len(c.Sessions)), human(c.Unanswered)+" without an answer")
+	}
+	if c.Open {
+		lost = append(lost, "still so at the end")
+	}
+	return s + ": " + strings.Join(lost, "; ")
+}
+
+// relations says which chains are independent although they overlap, and where
+// they meet; at most 20 times.
+func (v *view) relations() (notes []string) {
+	met := make([]map[string]bool, len(v.Costly))
+	for i, c := range v.Costly {
+		met[i] = map[string]bool{}
+		for _, e := range c.Events {
+			met[i][cmp.Or(e.Session, e.Process.Session)] = true
+		}
+		delete(met[i], "")
+	}
+	for i, a := range v.Costly {
+		for j, b := range v.Costly[i+1:] {
+			var both []string
+			for s := range met[i] {
+				if met[i+1+j][s] {
+					both = append(both, s)
+				}
+			}
+			slices.Sort(both)
+			where := ""
+			if len(both) > 0 {
+				where = short(" They meet in session "+strings.Join(both, ", "), longest) + "."
+			}
+			from, to := b.Events[0].Time, a.Until
+			if b.Until.Before(to) {
+				to = b.Until
+			}
+			switch {
+			case to.After(from):
+				notes = append(notes, fmt.Sprintf("Chains %d and %d overlap from %s to %s, and no rule links them: they are independent.%s",
+					a.Number, b.Number, v.clock(from), v.clock(to), where))
+			case where != "":
+				notes = append(notes, fmt.Sprintf("Chains %d and %d are independent: no rule links them, and %s lie between.%s",
+					a.Number, b.Number, human(from.Sub(a.Until)), where))
+			}
+			if len(notes) == 20 {
+				return append(notes, "There may be more such pairs.")
+			}
+		}
+	}
+	return notes
+}
+
+// clock returns how times are written: all alike, no longer than needed, and in
+// the zone of the first.
+func (t *Timeline) clock() func(time.Time) string {
+	var first, last time.Time
+	format := time.TimeOnly
+	for _, c := range t.Chains {
+		for _, e := range c.Events {
+			if first.IsZero() {
+				first = e.Time
+			}
+			last = later(last, e.Time)
+			if e.Time.Nanosecond() != 0 {
+				format = "15:04:05.000"
+			}
+		}
+	}
+	if first.YearDay() != last.In(first.Location()).YearDay() {
+		format = "01-02 " + format
+	}
+	return func(t time.Time) string { return t.In(first.Location()).Format(format) }
+}
+
+// often says how many cuts there were, where that is not the number of sessions.
+func often(cuts, sessions int) string {
+	if cuts == sessions {
+		return ""
+	}
+	return ", " + plural(cuts, "time")
+}
+
+func plural(n int, what string) string {
+	switch {
+	case n == 1:
+	case strings.HasSuffix(what, "s"):
+		what += "es"
+	default:
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
+}
