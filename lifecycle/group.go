@@ -240,7 +240,7 @@ func (g *Group) run(ctx context.Context) error {
 	}
 	g.notify(Status{State: string(draining), Cause: why, Falling: true})
 	if len(g.Drain.Phases) > 0 || !t.closeQuiet() {
-		err := g.drain(stoppedAt(ctx, time.Now()), t, g.progress(why))
+		err := g.drain(stoppedAt(ctx, why, time.Now()), t, g.progress(why))
 		t.cancel(why)
 		return t.result(err)
 	}
@@ -259,9 +259,14 @@ func (g *Group) drain(ctx context.Context, t *tasks, progress func(int, time.Tim
 	return errors.Join(err, late)
 }
 
-// stoppedAt returns ctx with the time of a stop that no signal asked for, so
-// that all that follows has one deadline.
-func stoppedAt(ctx context.Context, now time.Time) context.Context {
+// stoppedAt returns ctx with the cause and the time of a stop that no signal asked
+// for, so that all that follows has one deadline.
+func stoppedAt(ctx context.Context, why error, now time.Time) context.Context {
+	if ctx.Err() == nil {
+		var end context.CancelCauseFunc
+		ctx, end = context.WithCancelCause(ctx)
+		end(why)
+	}
 	stop := wire.StopOf(ctx)
 	if !stop.Asked().IsZero() {
 		return ctx
