@@ -161,9 +161,11 @@ func read(f io.ReaderAt) (h history, fresh bool, err error) {
 	if len(h) == 0 {
 		return nil, false, errCorrupt
 	}
-	sort.Slice(h, func(i, j int) bool { // slices.SortFunc would copy two records to compare them
-		return h[i].run < h[j].run || h[i].run == h[j].run && h[i].seq < h[j].seq
-	})
+	// By index, as slices.SortFunc would copy two records to compare them.
+	less := func(i, j int) bool { return h[i].run < h[j].run || h[i].run == h[j].run && h[i].seq < h[j].seq }
+	if !sort.SliceIsSorted(h, less) {
+		sort.Slice(h, less)
+	}
 	return h, false, nil
 }
 
