@@ -22,16 +22,15 @@ import (
 	"github.com/evenkeel-go/evenkeel/restart"
 )
 
-// inDir calls f with a file in a directory of its own.
+// inDir calls f with a file in a directory of its own, each time the same one.
 func inDir(f func(path string, n int) time.Duration) func(int) time.Duration {
-	return func(n int) time.Duration {
+	dir := sync.OnceValue(func() string {
 		dir, err := os.MkdirTemp("", "bench")
-		if err != nil {
-			panic(err)
-		}
-		defer os.RemoveAll(dir)
-		return f(filepath.Join(dir, "file"), n)
-	}
+		must(err)
+		atEnd = append(atEnd, func() { os.RemoveAll(dir) })
+		return dir
+	})
+	return func(n int) time.Duration { return f(filepath.Join(dir(), "file"), n) }
 }
 
 func must(err error) {
@@ -211,7 +210,7 @@ func decision() (string, bool) {
 }
 
 var restarts = []comparison{
-	{name: "Ledger.Begin, against a write and its sync", bar: 1.5, n: 50, ours: inDir(begins), peer: inDir(writes)},
+	{name: "Ledger.Begin, against a write and its sync", bar: 1.5, n: 100, ours: inDir(begins), peer: inDir(writes)},
 	{name: "Lock, against flock", bar: 3, ours: inDir(locks), peer: inDir(flocks)},
 	{name: "a function that fails at once, against suture", bar: 1, n: 20_000, ours: failsOurs, peer: failsPeer},
 }
