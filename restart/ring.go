@@ -271,7 +271,7 @@ func (r *ring) append(rec record) (record, error) {
 	if r.hold == nil {
 		return record{}, errBusy
 	}
-	rec.seq = 1
+	rec.seq = rec.run + 1 // also where the file with its start is gone
 	for _, old := range r.history {
 		rec.seq, rec.salt = max(rec.seq, old.seq+1), old.salt
 	}

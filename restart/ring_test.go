@@ -366,3 +366,20 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// Who deletes the file during a run loses the history and nothing else.
+func TestLedgerDeleted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.fail(t, 2)
+		l, _ := w.begin(t)
+		if err := os.Remove(w.path); err != nil {
+			t.Fatal(err)
+		}
+		w.log.Reset()
+		l.End(errRun)
+		if _, took := w.begin(t); took != 4*time.Second || strings.Contains(w.log.String(), "unavailable") {
+			t.Errorf("waits %v; %s", took, &w.log)
+		}
+	})
+}
