@@ -52,8 +52,9 @@ type Ledger struct {
 	Path   string // of the file; its directory must exist
 	Policy Policy // its Logger gets the waits and the warnings
 
-	run *record // the start of the run that is open; nil if there is none or it has no record
-	sys *system // nil: the machine
+	run  *record // the start of the run that is open; nil if there is none or it has no record
+	over uint64  // the last run that End was told of, also where it could not write that
+	sys  *system // nil: the machine
 }
 
 // Begin waits until the next run may begin, and records its start, before
@@ -117,7 +118,7 @@ func (l *Ledger) start(waited time.Duration) (last record, wait time.Duration, e
 	err = l.sys.edit(l.Path, func(r *ring) error {
 		start, end := r.last()
 		now, self := l.sys.now(), l.sys.self()
-		if end.seq == 0 && start.seq != 0 && start.who == self && self != 0 {
+		if end.seq == 0 && start.seq != 0 && start.who == self && self != 0 && start.run != l.over {
 			l.run = &start
 			return nil
 		}
@@ -193,7 +194,7 @@ func (l *Ledger) End(err error, cut ...string) {
 		return
 	}
 	start, now := *l.run, l.sys.now()
-	l.run = nil
+	l.run, l.over = nil, start.run
 	end := start
 	end.cause, end.moment, end.asked, end.took = causeOf(err), now, retryAfter(err), now.since(start.moment)
 	end.level, _ = l.Policy.filled().decide(start.level, end.took, err != nil, 0, 0)
