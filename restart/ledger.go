@@ -62,6 +62,7 @@ type Ledger struct {
 //
 //	the level goes down by one for each Stable that the last run lasted, then
 //	up by one if it failed, then down by one if the machine was booted since
+//	and had been up for Stable when the run ended: a loop of boots is slowed too
 //	the policy's delay for that level, less what has passed since the last run
 //	ended: a supervisor's own delay is not added. After an orderly end: none
 //	the start is written and synced
@@ -154,12 +155,15 @@ func (p Policy) settle(start, end record, now moment) record {
 		if start.boot != now.boot {
 			end.moment = moment{wall: now.wall - now.up, boot: start.boot}
 			end.took = time.Duration(max(0, end.wall-start.wall))
+			end.up = start.up + int64(end.took)
 		}
 		end.level, _ = p.decide(start.level, end.took, true, 0, 0)
 	}
 	switch {
 	case end.boot != now.boot:
-		end.level = max(0, end.level-1)
+		if end.up >= int64(p.Stable) {
+			end.level = max(0, end.level-1)
+		}
 		end.boot, end.up = now.boot, now.up-max(0, now.wall-end.wall)
 	case end.up > now.up:
 		end.up = now.up

@@ -32,7 +32,7 @@ type world struct {
 }
 
 func newWorld(t *testing.T) *world {
-	w := &world{system: *machine(), path: filepath.Join(t.TempDir(), "ledger"), boot: 1, up: time.Now()}
+	w := &world{system: *machine(), path: filepath.Join(t.TempDir(), "ledger"), boot: 1, up: time.Now().Add(-time.Hour)}
 	w.p = Policy{Jitter: -1, Logger: slog.New(slog.NewTextHandler(&w.log, nil))}
 	w.now = func() moment {
 		m := moment{wall: time.Now().Add(w.step).UnixNano(), up: int64(time.Since(w.up)), boot: w.boot}

@@ -373,12 +373,10 @@ func TestLedgerDeleted(t *testing.T) {
 		w := newWorld(t)
 		w.fail(t, 2)
 		l, _ := w.begin(t)
-		if err := os.Remove(w.path); err != nil {
-			t.Fatal(err)
-		}
+		err := os.Remove(w.path)
 		l.End(errRun)
-		if _, took := w.begin(t); took != 4*time.Second {
-			t.Errorf("waits %v; %s", took, &w.log)
+		if _, took := w.begin(t); took != 4*time.Second || err != nil {
+			t.Errorf("waits %v, %v; %s", took, err, &w.log)
 		}
 	})
 }

@@ -262,3 +262,30 @@ func TestForgiven(t *testing.T) {
 		}
 	}
 }
+
+// What takes the machine down with it, or has a supervisor do so, is slowed too.
+func TestLedgerReboots(t *testing.T) {
+	for _, says := range []bool{true, false} {
+		for _, ran := range []time.Duration{time.Second, time.Minute} {
+			t.Run(fmt.Sprint("ran ", ran, " says ", says), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					w := newWorld(t)
+					w.reboot()
+					var starts []time.Time
+					for range 30 {
+						l, _ := w.begin(t)
+						starts = append(starts, time.Now())
+						if time.Sleep(ran); says {
+							l.End(errRun)
+						}
+						w.reboot()
+						time.Sleep(10 * time.Second)
+					}
+					if most := busiest(starts, starts[12], 10*5*time.Minute); most > 11 {
+						t.Errorf("%d starts in 50 minutes", most)
+					}
+				})
+			})
+		}
+	}
+}
