@@ -42,14 +42,16 @@ import (
 // the container's own layer.
 //
 // Times within a boot are taken from a clock that nobody sets. Across a boot the
-// wall clock counts, and a step of it never makes a wait longer. Systems other
-// than Linux and macOS have the wall clock alone, and do not see a boot.
+// wall clock counts. A step of it never makes a wait longer than the level's
+// delay, or than what was asked for; one back may hide how long a run lasted, which
+// then forgives less. Systems other than Linux and macOS have the wall clock alone,
+// and do not see a boot.
 //
 // Each program has a ledger of its own. Two processes at once do not damage it,
 // but the second takes the first for dead; where that can be, Begin follows
 // [Lock.Acquire]. The methods of one Ledger must not be called concurrently.
 type Ledger struct {
-	Path   string // of the file; its directory must exist
+	Path   string // of the file; its directory must exist; absolute where the process calls os.Chdir
 	Policy Policy // its Logger gets the waits and the warnings
 
 	run  *record // the start of the run that is open; nil if there is none or it has no record

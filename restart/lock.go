@@ -20,17 +20,17 @@ import (
 // A Lock lets one process at a time do what only one may, such as polling with a
 // bot's token or writing to a database.
 //
-//	lock := &restart.Lock{Path: "/run/bot/poller", Secret: token, Linger: 35 * time.Second}
+//	lock := &restart.Lock{Path: "/var/lib/bot/poller", Secret: token, Linger: 35 * time.Second}
 //	g.Start = func(ctx context.Context) error {
 //		if err := lock.Acquire(ctx); err != nil {
 //			return err
 //		}
 //		return ledger.Begin(ctx)
 //	}
-//	g.Drain = drain.Plan{Phases: []drain.Phase{
-//		{Name: "tasks", Steps: []drain.Step{g.Step()}},
-//		{Name: "lock", Reserve: time.Second, Steps: []drain.Step{{Name: "lock", Stop: lock.Release}}},
-//	}}
+//	err := g.Run(ctx)
+//	if leak := (*lifecycle.LeakError)(nil); !errors.As(err, &leak) {
+//		lock.Release(ctx) // no task is left; there was none if Begin failed
+//	}
 //
 // The kernel holds it (flock; LockFileEx on Windows) and frees it when its
 // process ends, however that happens, so it is never stale. Process ids decide
@@ -45,7 +45,9 @@ import (
 //
 // The methods of one Lock must not be called concurrently.
 type Lock struct {
-	// Path of the file; its directory must exist.
+	// Path of the file; its directory must exist; absolute where the process calls
+	// os.Chdir. systemd deletes a RuntimeDirectory= at each stop, also after a kill:
+	// then nobody lingers.
 	Path string
 	// Secret, such as a token, has a lock for each value of it: a hash of it is
 	// added to Path. A short one can be guessed from that. "" adds nothing.
