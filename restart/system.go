@@ -84,6 +84,15 @@ func (m moment) since(earlier moment) time.Duration {
 	return time.Duration(max(0, m.up-earlier.up))
 }
 
+func sameFile(f *os.File, path string) (bool, error) {
+	ours, err := f.Stat()
+	if err != nil {
+		return false, err
+	}
+	there, err := os.Stat(path)
+	return err == nil && os.SameFile(ours, there), err
+}
+
 // A hold is a file with its kernel lock. Windows keeps others, and our own other
 // handle, from the byte that is locked, the first one: nothing is kept there.
 type hold struct {

@@ -50,7 +50,7 @@ func run(b *bot, path string) error {
 		{Name: "confirm", Reserve: 2*b.held() + time.Second, Steps: []drain.Step{{Name: "confirm", Stop: b.confirm}}},
 		{Name: "tasks", Reserve: time.Second, Steps: []drain.Step{g.Step()}},
 		{Name: "lock", Reserve: time.Second, Steps: []drain.Step{{Name: "lock", Stop: func(ctx context.Context) error {
-			if b.unsettled() {
+			if b.unsettled() || len(b.polls.Cut()) > 0 {
 				return errors.New("not released: the next poller lingers")
 			}
 			return lock.Release(ctx)
