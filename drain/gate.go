@@ -209,22 +209,15 @@ func (g *Gate) wait(ctx context.Context) error {
 
 func (g *Gate) within() int { return int(g.word.Load() >> 1) }
 
-// giveUp cuts those who are still within the shut gate.
+// giveUp names those who are still within the shut gate, and ends their
+// contexts. A drain that is over is not late, whatever ctx says; within counts an
+// Enter that is being refused.
 func (g *Gate) giveUp(why error) error {
-	end, err := g.lose(why)
-	end()
-	return err
-}
-
-// lose names those who are still within the shut gate, and returns what ends
-// their contexts, upon which they leave. A drain that is over is not late,
-// whatever ctx says; within counts an Enter that is being refused.
-func (g *Gate) lose(why error) (end func(), err error) {
 	g.mu.Lock()
 	within := g.within()
 	if g.empty || within == 0 {
 		g.mu.Unlock()
-		return func() {}, nil
+		return nil
 	}
 	g.lost = why
 	var es []*entry
@@ -238,10 +231,8 @@ func (g *Gate) lose(why error) (end func(), err error) {
 		g.cutLocked(e)
 	}
 	g.mu.Unlock()
-	end = func() {
-		for _, e := range es {
-			e.cut(why)
-		}
+	for _, e := range es {
+		e.cut(why)
 	}
 	const most = 8
 	for i := range names[:min(len(names), most)] {
@@ -251,9 +242,27 @@ func (g *Gate) lose(why error) (end func(), err error) {
 		names = append(names[:most], fmt.Sprintf("%d more", n))
 	}
 	if len(names) > 0 {
-		return end, fmt.Errorf("drain: %d still in (%s): %w", within, strings.Join(names, ", "), why)
+		return fmt.Errorf("drain: %d still in (%s): %w", within, strings.Join(names, ", "), why)
 	}
-	return end, fmt.Errorf("drain: %d still in: %w", within, why)
+	return fmt.Errorf("drain: %d still in: %w", within, why)
+}
+
+// A loss names who was cut. Stop and Kill come at one time, so they take turns:
+// the second would name only those who have not left yet.
+type loss struct {
+	mu  sync.Mutex
+	err error
+}
+
+// cut cuts those within, unless somebody has, and returns who was cut. A nil why
+// cuts nobody.
+func (l *loss) cut(g *Gate, why error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err == nil && why != nil {
+		l.err = g.giveUp(why)
+	}
+	return l.err
 }
 
 var errShut = fmt.Errorf("drain: the gate is shut: %w", context.Canceled)

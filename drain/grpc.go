@@ -47,9 +47,7 @@ type graceful struct {
 	once         sync.Once
 	done         chan struct{} // closed when GracefulStop has returned
 	err          error         // its panic
-
-	mu   sync.Mutex
-	lost error // names who was cut
+	lost         loss
 }
 
 func (g *graceful) stop(ctx context.Context) error {
@@ -60,12 +58,12 @@ func (g *graceful) stop(ctx context.Context) error {
 	announce(ctx, g.gate)
 	select {
 	case <-g.done:
-		if err := g.cut(nil); err != nil { // kill came, and what it cut has left
+		if err := g.lost.cut(g.gate, nil); err != nil { // kill came, and what it cut has left
 			return err
 		}
 		return g.err
 	case <-ctx.Done():
-		if err := g.cut(context.Cause(ctx)); err != nil {
+		if err := g.lost.cut(g.gate, context.Cause(ctx)); err != nil {
 			return err
 		}
 		return fmt.Errorf("drain: connections not closed yet: %w", context.Cause(ctx))
@@ -86,21 +84,9 @@ func (g *graceful) kill() {
 		why = context.Cause(*ctx)
 	}
 	g.gate.shut(context.Background())
-	g.cut(why)
+	g.lost.cut(g.gate, why)
 	g.force()
 	if ctx != nil {
 		<-g.done
 	}
-}
-
-// cut cuts those within, and returns an error that names whoever was cut. Who is
-// not named has left by itself, as stop and kill, which come at one time, take
-// turns here. A nil why cuts nobody.
-func (g *graceful) cut(why error) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.lost == nil && why != nil {
-		g.lost = g.gate.giveUp(why)
-	}
-	return g.lost
 }

@@ -77,7 +77,7 @@ type Server struct {
 	socket     atomic.Pointer[socket] // where systemd passed it
 	stopped    atomic.Bool            // the step has begun to close
 	latestStop atomic.Pointer[stopping]
-	lost       atomic.Pointer[error] // names who was within when Kill came
+	lost       loss
 	tracker    tracker
 }
 
@@ -113,7 +113,7 @@ func (s *Server) ListenAndServe(ctx context.Context) error {
 		defer close(cut)
 		g := s.gate()
 		g.shut(ctx)
-		g.giveUp(context.Cause(ctx))
+		s.lost.cut(g, context.Cause(ctx))
 		s.close()
 	})
 	err = s.Serve(l)
@@ -195,16 +195,22 @@ func (s *Server) stop(ctx context.Context) error {
 	// requests that are on their way get a reset rather than a 503.
 	wire.Count(ctx, g, g.within)
 	announce(ctx, g)
-	err := g.wait(ctx)
-	if lost := s.lost.Load(); lost != nil {
-		return *lost
+	var late error
+	select {
+	case <-g.idle:
+	case <-ctx.Done():
+		late = context.Cause(ctx)
 	}
-	if err != nil {
-		return err
+	lost := s.lost.cut(g, late)
+	if lost != nil && late != nil {
+		return lost
 	}
 	s.stopped.Store(true)
 	s.tracker.closeNew()
-	err = s.HTTP.Shutdown(ctx)
+	err := s.HTTP.Shutdown(ctx)
+	if lost != nil { // by another Stop, or by Kill
+		return lost
+	}
 	if err != nil && ctx.Err() != nil {
 		return fmt.Errorf("drain: answers not sent yet: %w", context.Cause(ctx))
 	}
@@ -225,11 +231,7 @@ func (s *Server) kill() {
 		}
 	}
 	g.shut(context.Background())
-	end, err := g.lose(why)
-	if err != nil {
-		s.lost.CompareAndSwap(nil, &err) // before they leave, which Stop may see
-	}
-	end()
+	s.lost.cut(g, why)
 	s.stopped.Store(true)
 	s.close()
 	select {

@@ -3,9 +3,11 @@ package drain_test
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -180,4 +182,47 @@ func TestServerCutsContexts(t *testing.T) {
 			wg.Wait()
 		}
 	}
+}
+
+// A lookedAt is a context that tells when somebody looks at its end.
+type lookedAt struct {
+	context.Context
+	look func()
+}
+
+func (l lookedAt) Done() <-chan struct{} { l.look(); return l.Context.Done() }
+
+// Kill comes while Stop ends the contexts of those within, and one has left: both
+// are named.
+func TestServerNamesAll(t *testing.T) {
+	s := serve(t, &drain.Server{}, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	var left sync.WaitGroup
+	var stopping atomic.Bool
+	first := lookedAt{context.Background(), func() {
+		if !stopping.Swap(false) {
+			return
+		}
+		left.Wait()
+		killed := make(chan bool)
+		go func() { s.Step().Kill(); close(killed) }()
+		select {
+		case <-killed:
+		case <-time.After(100 * ms):
+		}
+	}}
+	enter := func(ctx context.Context) {
+		s.HTTP.Handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, "GET", "/cut", nil))
+	}
+	var second sync.WaitGroup
+	left.Go(func() { enter(first) })
+	<-s.in
+	second.Go(func() { enter(context.Background()) })
+	<-s.in
+	stopping.Store(true)
+	cancel()
+	if err := s.Step().Stop(ctx); !strings.Contains(fmt.Sprint(err), "2 still in (GET /cut ") {
+		t.Error(err)
+	}
+	second.Wait()
 }
