@@ -358,9 +358,10 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) refuse(w http.ResponseWriter) {
 	wait := max(s.RetryAfter, time.Second)
-	wait += rand.N(wait + 1)
+	least := (wait + time.Second - 1) / time.Second
+	more := rand.N(wait/time.Second + 1) // whole seconds: a fraction would be rounded up to the same one for all
 	h := w.Header()
-	h.Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
+	h.Set("Retry-After", strconv.Itoa(int(least+more)))
 	h.Set("Connection", "close")
 	http.Error(w, "stopping", http.StatusServiceUnavailable)
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -225,4 +226,22 @@ func TestServerNamesAll(t *testing.T) {
 		t.Error(err)
 	}
 	second.Wait()
+}
+
+// Refused clients are not told to come back in one and the same second.
+func TestServerRetryAfter(t *testing.T) {
+	for least, want := range map[time.Duration]string{0: "1 2", time.Second: "1 2", 1500 * ms: "2 3", 2 * time.Second: "2 3 4"} {
+		s := serve(t, &drain.Server{RetryAfter: least}, nil)
+		s.Step().Stop(t.Context())
+		var told []string
+		for range 100 {
+			w := httptest.NewRecorder()
+			s.HTTP.Handler.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+			told = append(told, w.Header().Get("Retry-After"))
+		}
+		slices.Sort(told)
+		if got := strings.Join(slices.Compact(told), " "); got != want {
+			t.Errorf("RetryAfter %v: told %s s, want %s", least, got, want)
+		}
+	}
 }
