@@ -107,7 +107,6 @@ func (s *Server) ListenAndServe(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer l.Close() // http.Server.ServeTLS does not always
 	cut := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(cut)
@@ -144,8 +143,8 @@ func (s *Server) listen(ctx context.Context, addr string) (net.Listener, error) 
 // than passing a listener of crypto/tls. Hooks and hijackers get a wrapper that
 // can do what a *net.TCPConn or *net.UnixConn can.
 func (s *Server) Serve(l net.Listener) error {
+	defer l.Close() // http.Server.ServeTLS does not always
 	if s.HTTP == nil {
-		l.Close()
 		return errNoHTTP
 	}
 	s.setup.Do(s.wrap)

@@ -284,14 +284,18 @@ func TestActivationOfOthers(t *testing.T) {
 }
 
 // Where net/http refuses to serve, nobody is left waiting in the kernel.
-func TestListenAndServeCloses(t *testing.T) {
+func TestServeCloses(t *testing.T) {
 	l := listen(t, "tcp", "127.0.0.1:0")
-	l.Close()
 	config := certified()
 	config.CipherSuites = []uint16{tls.TLS_RSA_WITH_AES_128_CBC_SHA} // HTTP/2 forbids it
 	s := drain.Server{HTTP: &http.Server{Addr: l.Addr().String(), TLSConfig: config}}
+	if err := s.Serve(l); err == nil {
+		t.Error("it served")
+	}
+	l = listen(t, "tcp", s.HTTP.Addr)
+	l.Close()
 	if err := s.ListenAndServe(t.Context()); err == nil {
 		t.Error("it served")
 	}
-	listen(t, "tcp", l.Addr().String()).Close()
+	listen(t, "tcp", s.HTTP.Addr).Close()
 }
