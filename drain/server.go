@@ -172,11 +172,15 @@ type stopping struct {
 	grace time.Duration // half of the time that a plan keeps for Kill then
 }
 
+// moment is what Kill waits where nobody knows how long it may: a stop was forced
+// before Stop began, say.
+const moment = 100 * time.Millisecond
+
 func (s *Server) stop(ctx context.Context) error {
 	if s.HTTP == nil {
 		return errNoHTTP
 	}
-	st := &stopping{ctx: ctx}
+	st := &stopping{ctx: ctx, grace: moment}
 	if d, ok := ctx.Deadline(); ok {
 		st.grace = min(time.Until(d)/20, time.Second/2)
 	}
@@ -222,7 +226,7 @@ var errKilled = fmt.Errorf("drain: the server was killed: %w", context.Canceled)
 // leave. It waits for that, as the next phase may close what they use. It does
 // not wait for a Stop under way, which net/http may hold up.
 func (s *Server) kill() {
-	g, why, grace := s.gate(), errKilled, time.Duration(0)
+	g, why, grace := s.gate(), errKilled, moment
 	if st := s.latestStop.Load(); st != nil {
 		grace = st.grace
 		if st.ctx.Err() != nil {

@@ -135,22 +135,35 @@ func TestServerSettlesUpgrades(t *testing.T) {
 // The next phase closes what handlers use, so it begins after the end of those
 // that were cut, where they end soon.
 func TestServerKillWaits(t *testing.T) {
-	s := serve(t, &drain.Server{}, nil)
-	cut := s.begin("/cut")
-	var used bool
-	p := drain.Plan{Budget: time.Second, Phases: []drain.Phase{
-		phase("requests", 500*ms, 0, s.Step()),
-		phase("db", 0, 100*ms, drain.Step{Name: "db", Stop: func(context.Context) error {
-			used = s.working.Load()
-			return nil
-		}}),
-	}}
-	r, err := p.Run(t.Context())
-	if used || r.Results[0].Outcome != drain.Killed || r.Results[0].Took > 550*ms {
-		t.Errorf("a handler was at work in the next phase: %v; %v", used, err)
-	}
-	if err := <-cut; err == nil {
-		t.Error("the connection was not closed")
+	for _, forced := range []bool{false, true} {
+		s := serve(t, &drain.Server{}, nil)
+		cut := s.begin("/cut")
+		ctx, force := asked(time.Now())
+		var used bool
+		p := drain.Plan{Budget: 5 * time.Second, Phases: []drain.Phase{
+			phase("before", 0, 0, drain.Step{Name: "before", Stop: func(context.Context) error {
+				if forced {
+					force()
+				}
+				return nil
+			}}),
+			phase("requests", 500*ms, 0, s.Step()),
+			phase("db", 0, 100*ms, drain.Step{Name: "db", Stop: func(context.Context) error {
+				used = s.working.Load()
+				return nil
+			}}),
+		}}
+		r, err := p.Run(ctx)
+		want := drain.Killed
+		if forced {
+			want = drain.Skipped // Stop was
+		}
+		if used || r.Results[1].Outcome != want || r.Results[1].Took > 550*ms {
+			t.Errorf("forced %v: a handler was at work in the next phase: %v; %v", forced, used, err)
+		}
+		if err := <-cut; err == nil {
+			t.Error("the connection was not closed")
+		}
 	}
 }
 
