@@ -348,8 +348,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	s.latest.Store(int64(v.since.Sub(s.born)))
 	v.holders.Store(1)
 	defer v.end()
-	// Not for HTTP/2, where GOAWAY turns away what is on its way.
-	if r.ProtoMajor == 1 && s.latestStop.Load() != nil && r.Header.Get("Upgrade") == "" {
+	// In HTTP/2 that is GOAWAY, which turns away what is on its way: only where the
+	// next instance will take it.
+	if (r.ProtoMajor == 1 || s.socket.Load() != nil) && s.latestStop.Load() != nil && r.Header.Get("Upgrade") == "" {
 		w.Header().Set("Connection", "close")
 	}
 	if c != nil && r.ProtoMajor == 1 {

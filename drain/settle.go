@@ -45,9 +45,9 @@ func (s *Server) asked(begin time.Time) time.Time {
 }
 
 // vacate leaves new connections to the next instance, and serves those that it
-// has accepted: each to the end of its next answer, which says Connection:
-// close. It returns when all have asked and for a moment nobody has any more, as
-// a request is not seen between its last byte and its handler.
+// has accepted: each to the end of its next answer, which says Connection: close
+// or, in HTTP/2, GOAWAY. It returns when all have asked and for a moment nobody
+// has any more, as a request is not seen between its last byte and its handler.
 func (s *Server) vacate(ctx context.Context, l *socket) {
 	const quiet, most = 100 * time.Millisecond, time.Second
 	begin, window := time.Now(), most

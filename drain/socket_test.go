@@ -264,6 +264,34 @@ func TestActivationKeepAlive(t *testing.T) {
 	u.ended()
 }
 
+// Clients of HTTP/2, which ask all the time on one connection, move to the next
+// instance, and none is refused.
+func TestActivationHTTP2(t *testing.T) {
+	u := newUnit(t, listen(t, "tcp", "127.0.0.1:0"))
+	tr := &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+	defer tr.CloseIdleConnections()
+	var over atomic.Bool
+	var served atomic.Int64
+	wg := posts(16, &http.Client{Transport: tr, Timeout: 15 * time.Second}, "https://"+u.addrs[0]+"/", ms, func(code int, err error) bool {
+		if err != nil || code != http.StatusOK {
+			t.Errorf("%d, %v", code, err)
+		}
+		served.Add(1)
+		return over.Load()
+	})
+	for n := range 4 {
+		u.start(fmt.Sprint(n))
+		for before := served.Load(); served.Load() < before+200; {
+			time.Sleep(ms)
+		}
+		if n == 3 {
+			over.Store(true)
+			wg.Wait()
+		}
+		u.end()
+	}
+}
+
 // Where systemd passes no socket of its address, a server listens by itself.
 func TestActivationOfOthers(t *testing.T) {
 	other := listen(t, "tcp", "127.0.0.1:0")
