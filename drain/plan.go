@@ -37,7 +37,8 @@ type Plan struct {
 	// latest: once a second, at every change of phase, and at the end. What is
 	// left is the steps that have not ended, and the work that those wait for in
 	// a [Gate], a [Server] or a lifecycle.Group. It is called by one goroutine;
-	// where it blocks the drain goes on without it. Nil: nobody is told.
+	// where it blocks the drain goes on without it, but Run waits for its last
+	// call, until the deadline. Nil: nobody is told.
 	Progress func(left int, deadline time.Time)
 
 	// Logger gets a line at the plan's begin and end, for each phase and for
@@ -157,9 +158,9 @@ func (p *Plan) run(ctx context.Context) (Report, error) {
 		rep.Results = r.phase(i, rep.Results)
 	}
 	r.progress.next(nil)
-	ended()
 	rep.Forced = r.forced
-	rep.Took = time.Since(begin)
+	rep.Took = time.Since(begin) // without what Progress holds up
+	ended()
 	var errs []error
 	for i := range rep.Results {
 		if res := &rep.Results[i]; res.Err != nil {

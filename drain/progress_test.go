@@ -63,7 +63,7 @@ func TestProgressKill(t *testing.T) {
 	})
 }
 
-// TestProgressMisbehaves shows that nothing waits for it.
+// TestProgressMisbehaves shows that no step waits for it, nor Run past its deadline.
 func TestProgressMisbehaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for name, f := range map[string]func(int, time.Time){
@@ -72,9 +72,9 @@ func TestProgressMisbehaves(t *testing.T) {
 		} {
 			p := drain.Plan{Budget: 3 * s, Progress: f, Logger: slog.New(slog.DiscardHandler), Phases: []drain.Phase{phase("a", 0, 0, step(takes(s)))}}
 			begin := time.Now()
-			_, err := p.Run(context.Background())
-			if took := time.Since(begin); err != nil || took > 3*s {
-				t.Errorf("%s: %v after %v", name, err, took)
+			r, err := p.Run(context.Background())
+			if took := time.Since(begin); err != nil || took > 3*s || r.Took != s {
+				t.Errorf("%s: %v after %v; %v", name, err, took, r)
 			}
 			time.Sleep(5 * time.Minute)
 		}
