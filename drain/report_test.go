@@ -1,8 +1,10 @@
 package drain_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -108,5 +110,20 @@ func TestReportAt(t *testing.T) {
 			t.Error(got)
 		}
 		time.Sleep(time.Minute)
+	})
+}
+
+// What Stop said, such as the names of those within, is not lost where Kill is
+// stuck.
+func TestPlanKillStuck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := drain.Plan{Budget: 10 * s, Phases: []drain.Phase{phase("p", 0, 0, drain.Step{Name: "s", Kill: func() { time.Sleep(20 * s) },
+			Stop: func(ctx context.Context) error { <-ctx.Done(); return fmt.Errorf("2 within: %w", context.Cause(ctx)) }})}}
+		_, err := p.Run(t.Context())
+		want := "drain: p: s: abandoned: 2 within: out of time in phase p"
+		if err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+		time.Sleep(20 * s) // until it returns
 	})
 }
