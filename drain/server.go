@@ -94,7 +94,8 @@ var errNoHTTP = errors.New("drain: Server.HTTP: nil; set the http.Server to run"
 // instance, probes too. It serves those that it has accepted, where they ask
 // within a second, and only then refuses. Settle and Window have no meaning
 // there. A server takes one socket; several servers of a process take each its
-// own.
+// own. The first call takes systemd's variables out of the environment, so that
+// children do not take the sockets for theirs.
 func (s *Server) ListenAndServe(ctx context.Context) error {
 	if s.HTTP == nil {
 		return errNoHTTP
@@ -194,8 +195,9 @@ func (s *Server) stop(ctx context.Context) error {
 		}
 	}
 	g.shut(ctx)
-	// Not SetKeepAlivesEnabled(false): it closes idle connections at once, and
-	// requests that are on their way get a reset rather than a 503.
+	// Not SetKeepAlivesEnabled(false), which vacate calls after a quiet moment: it
+	// closes idle connections at once, and requests that are on their way get a
+	// reset rather than a 503.
 	wire.Count(ctx, g, g.within)
 	announce(ctx, g)
 	var late error

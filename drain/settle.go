@@ -67,5 +67,5 @@ func (s *Server) vacate(ctx context.Context, l *socket) {
 			busy = time.Now()
 		}
 	}
-	s.HTTP.SetKeepAlivesEnabled(false) // closes the idle ones
+	s.HTTP.SetKeepAlivesEnabled(false) // closes the idle ones now, the others after their answers
 }

@@ -26,7 +26,8 @@ import (
 )
 
 // activated is a program with a server for each address in ADDRS; the last one
-// serves TLS. Each answers with the INSTANCE and with what children would see.
+// serves TLS. Each answers with the INSTANCE and with what children would see,
+// to /slow after a second.
 func activated() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
@@ -34,7 +35,10 @@ func activated() {
 	p := drain.Plan{Phases: []drain.Phase{{Name: "requests"}}}
 	addrs := strings.Fields(os.Getenv("ADDRS"))
 	for i, addr := range addrs {
-		web := &drain.Server{Settle: time.Minute, HTTP: &http.Server{Addr: addr, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		web := &drain.Server{Settle: time.Minute, HTTP: &http.Server{Addr: addr, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/slow" {
+				time.Sleep(time.Second)
+			}
 			fmt.Fprint(w, os.Getenv("INSTANCE"), os.Getenv("LISTEN_FDS"))
 		}), ErrorLog: log.New(io.Discard, "", 0)}}
 		if i == len(addrs)-1 {
@@ -260,6 +264,47 @@ func TestActivationKeepAlive(t *testing.T) {
 			break
 		}
 		time.Sleep(5 * ms)
+	}
+	u.ended()
+}
+
+// A connection that is idle after the stop is closed, and one whose request was
+// within before it after the answer: neither is left to ask and be refused.
+func TestActivationIdle(t *testing.T) {
+	u := newUnit(t, listen(t, "tcp", "127.0.0.1:0"), listen(t, "tcp", "127.0.0.1:0"))
+	u.start("one")
+	answer := func(c net.Conn, path string) *http.Response {
+		io.WriteString(c, "GET "+path+" HTTP/1.1\r\nHost: x\r\n\r\n")
+		r, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Error(err)
+			return new(http.Response)
+		}
+		io.Copy(io.Discard, r.Body)
+		return r
+	}
+	var cs [2]net.Conn
+	for i := range cs {
+		c, err := net.Dial("tcp", u.addrs[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		cs[i] = c
+		answer(c, "/")
+	}
+	slow := make(chan bool, 1)
+	go func() { slow <- answer(cs[1], "/slow").Close }()
+	time.Sleep(200 * ms) // it is within
+	u.Signal(syscall.SIGTERM)
+	io.Copy(io.Discard, cs[0])
+	select {
+	case <-slow:
+		t.Error("the idle connection was closed at the end only")
+	default:
+		if !<-slow {
+			t.Error("the connection of the request within stays")
+		}
 	}
 	u.ended()
 }

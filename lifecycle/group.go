@@ -187,7 +187,7 @@ func (g *Group) Run(ctx context.Context) error {
 	case idle:
 		g.state = starting
 		g.mu.Unlock()
-		err := labels.ErrGoexit // or a panic: of Logger's handler, there is nobody else
+		err := labels.ErrGoexit // or a panic: of Logger's handler or of Notify, there is nobody else
 		defer func() { g.finish(err) }()
 		err = g.run(ctx)
 		return err
