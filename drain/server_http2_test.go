@@ -83,7 +83,7 @@ func TestServerHTTP2Stages(t *testing.T) {
 			if err := <-hold; err != nil {
 				t.Errorf("the request within: %v", err)
 			}
-			if got := <-done; got.err != nil || got.Took > 2*time.Second { // GOAWAY takes net/http 1 s
+			if got := <-done; got.err != nil || got.over(2*time.Second) { // GOAWAY takes net/http 1 s
 				t.Errorf("took %v: %v", got.Took, got.err)
 			}
 			if !closed(c.NetConn()) {
@@ -118,7 +118,7 @@ func TestServerHTTP2Storm(t *testing.T) {
 		}
 		got := <-s.stop(t.Context(), 4*time.Second)
 		wg.Wait()
-		if got.err != nil || got.Took > 2*time.Second {
+		if got.err != nil || got.over(2*time.Second) {
 			t.Errorf("took %v with %d connections: %v", got.Took, n.Load(), got.err)
 		}
 	}
@@ -147,7 +147,7 @@ func TestServerHTTP2Body(t *testing.T) {
 		t.Errorf("the client got %v after %v", err, time.Since(begin))
 	}
 	got := <-done
-	if !errors.Is(got.err, context.DeadlineExceeded) || !strings.Contains(fmt.Sprint(got.err), "1 still in (POST /body ") || got.Took > budget+100*ms {
+	if !errors.Is(got.err, context.DeadlineExceeded) || !strings.Contains(fmt.Sprint(got.err), "1 still in (POST /body ") || got.over(budget+100*ms) {
 		t.Errorf("took %v: %v", got.Took, got.err)
 	}
 }

@@ -45,7 +45,7 @@ func TestServerOrder(t *testing.T) {
 		if err := <-hold; err != nil {
 			t.Errorf("the request within: %v", err)
 		}
-		if got, err := <-done, <-s.served; got.err != nil || got.Took > 2*time.Second || err != nil {
+		if got, err := <-done, <-s.served; got.err != nil || got.over(2*time.Second) || err != nil {
 			t.Errorf("took %v: %v; Serve: %v", got.Took, got.err, err)
 		}
 		if _, err := s.ask("/"); err == nil {
@@ -109,7 +109,7 @@ func TestServerStreams(t *testing.T) {
 	got := <-s.stop(t.Context(), 10*time.Second)
 	wg.Wait()
 	slices.SortFunc(ends, time.Time.Compare)
-	if spread := ends[n-1].Sub(ends[0]); got.err != nil || spread < 200*ms || got.Took > 2*time.Second {
+	if spread := ends[n-1].Sub(ends[0]); got.err != nil || spread < 200*ms || got.over(2*time.Second) {
 		t.Errorf("streams ended within %v, the drain took %v: %v", spread, got.Took, got.err)
 	}
 }
@@ -156,7 +156,7 @@ func TestServerAgainst(t *testing.T) {
 				budget, least, most = time.Second, 900*ms, 1100*ms
 			}
 			got := <-s.stop(t.Context(), budget)
-			if (got.err == nil) != (tt.want == "") || !strings.Contains(fmt.Sprint(got.err), tt.want) || got.Took < least || got.Took > most {
+			if (got.err == nil) != (tt.want == "") || !strings.Contains(fmt.Sprint(got.err), tt.want) || got.Took < least || got.over(most) {
 				t.Errorf("took %v: %v; want %q", got.Took, got.err, tt.want)
 			}
 			if err := <-s.served; err != nil {
@@ -201,7 +201,7 @@ func TestServerHijacked(t *testing.T) {
 				c.Close()
 				c.Close()
 			}
-			if got := <-done; got.err != nil || got.Took > 2*time.Second {
+			if got := <-done; got.err != nil || got.over(2*time.Second) {
 				t.Errorf("took %v: %v", got.Took, got.err)
 			}
 			if s.Step().Kill(); tt.exempt && !closed(client) {
@@ -235,7 +235,7 @@ func TestServerBudget(t *testing.T) {
 	s := serve(t, &drain.Server{}, nil)
 	deaf := s.begin("/deaf")
 	got := <-s.stop(t.Context(), budget)
-	if !errors.Is(got.err, context.DeadlineExceeded) || !strings.Contains(fmt.Sprint(got.err), "1 still in (GET /deaf ") || got.Took > budget+100*ms {
+	if !errors.Is(got.err, context.DeadlineExceeded) || !strings.Contains(fmt.Sprint(got.err), "1 still in (GET /deaf ") || got.over(budget+100*ms) {
 		t.Errorf("took %v: %v", got.Took, got.err)
 	}
 	if err := <-deaf; err == nil {
@@ -362,7 +362,7 @@ func TestServerHooks(t *testing.T) {
 			},
 		}}, nil)
 		closed(s.dial("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
-		if got := <-s.stop(t.Context(), 2*time.Second); got.err != nil || got.Took > time.Second || !sendfile.Load() {
+		if got := <-s.stop(t.Context(), 2*time.Second); got.err != nil || got.over(time.Second) || !sendfile.Load() {
 			t.Errorf("closed at %v: took %v, io.ReaderFrom %v: %v", at, got.Took, sendfile.Load(), got.err)
 		}
 	}

@@ -220,7 +220,35 @@ func (s *site) refused() *http.Response {
 // A stopped is what a plan of the site's step alone came to.
 type stopped struct {
 	drain.Report
-	err error
+	err  error
+	late time.Duration
+}
+
+// over reports whether the stop took longer than most, on a machine that had
+// time for it.
+func (s stopped) over(most time.Duration) bool { return s.Took-s.late > most }
+
+// lateness begins to add up by how much a sleeper wakes up too late, and returns
+// what ends that: other processes have the machine meanwhile.
+func lateness() (end func() time.Duration) {
+	stop, sum := make(chan struct{}), make(chan time.Duration)
+	go func() {
+		var late time.Duration
+		for {
+			const nap = 5 * ms
+			begin := time.Now()
+			select {
+			case <-time.After(nap):
+				if d := time.Since(begin) - nap; d > ms {
+					late += d
+				}
+			case <-stop:
+				sum <- late
+				return
+			}
+		}
+	}()
+	return func() time.Duration { close(stop); return <-sum }
 }
 
 func (s *site) stop(ctx context.Context, budget time.Duration) <-chan stopped {
@@ -228,8 +256,9 @@ func (s *site) stop(ctx context.Context, budget time.Duration) <-chan stopped {
 	go func() {
 		p := drain.Plan{Budget: budget, Phases: []drain.Phase{phase("p", 0, 0, s.Step(),
 			drain.Step{Name: "begun", Stop: func(context.Context) error { close(begun); return nil }})}}
+		late := lateness()
 		r, err := p.Run(ctx)
-		done <- stopped{r, err}
+		done <- stopped{r, err, late()}
 	}()
 	<-begun
 	return done
