@@ -4,12 +4,71 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
 
 const (
 	mostEvents = 5000
 	mostUnread = 100
 )
+
+// add makes an event, at the end of the chain of its cause or as the root of a
+// new one; an empty rule is that of what follows in a process. An error that
+// repeats the one before is counted there.
+func (k *linker) add(l *line, p *Process, kind Kind, cause *Event, rule string) *Event {
+	text := l.text(kind)
+	if kind == Start && l.kind() != Start {
+		text = say("starts", ": %s", l.msg)
+	}
+	if b := p.ending(l.at); b != nil && b.Kind == kind && b.Text == text && b.Session == l.session && kind == Failure {
+		b.Times++
+		return b
+	}
+	e := &Event{
+		Time: l.at, Process: p, Kind: kind, Text: text, Session: l.session, Times: 1, Attrs: l.list(), Input: l.in.Name, Line: l.n,
+		Cause: cause,
+	}
+	e.origin = e
+	if cause == nil {
+		e.chain = new(Chain)
+	} else {
+		e.chain = cause.chain
+		e.Rule = rule
+		if rule == "" {
+			e.Rule = follows(kind, cause)
+		}
+		if kind != Start && rule != byWound && rule != byOpen && rule != byLife { // else it is a new stop
+			e.origin = cause.origin
+		}
+	}
+	k.t.keep(e)
+	e.chain.Until = later(e.chain.Until, l.at)
+	if !l.systemd && slices.Contains([]Kind{Signal, Stop, Failure, Drain, Phase, Step}, kind) { // it is not systemd itself that stops
+		p.latest = e
+	}
+	return e
+}
+
+// ending returns the latest event of p's stop, unless it went on after that.
+func (p *Process) ending(at time.Time) *Event {
+	if p.latest == nil || at.Sub(p.latest.Time) > follow {
+		return nil
+	}
+	return p.latest
+}
+
+// young reports whether what fails now failed before its start.
+func (p *Process) young(at time.Time) bool {
+	return p.started != nil && at.Sub(p.started.Time) < follow
+}
+
+// fails counts a process that failed, once.
+func (p *Process) fails(e *Event) {
+	if !p.failed {
+		p.failed = true
+		e.chain.Failures++
+	}
+}
 
 // keep puts an event into its chain. Where there is no room, the oldest half of
 // the chains that cost nothing makes some; where that is not enough, e is not
@@ -54,16 +113,21 @@ func (t *Timeline) lost(u Unread) {
 	t.Unread = append(t.Unread, u)
 }
 
-// list is a line's attributes, sorted.
-func (l *line) list() []string {
-	var list []string
-	for key, value := range l.attrs {
-		if key != "level" || len(value) < 3 { // slog's level; a policy's is a number
-			list = append(list, key+"="+value)
+// end closes the accounts at the end of the lines.
+func (t *Timeline) end() {
+	for _, c := range t.Chains {
+		if c.waiting > 0 {
+			c.Open = true
+			c.silent(t.Until)
 		}
 	}
-	slices.Sort(list)
-	return list
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 func baseName(name string) string {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -40,44 +41,48 @@ const (
 
 // parse understands a line of JSON, of slog or of a journal.
 func (in *input) parse(text []byte) (*line, error) {
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.UseNumber()
-	var m map[string]any
-	if err := d.Decode(&m); err == io.ErrUnexpectedEOF {
-		return nil, fmt.Errorf("the line is torn")
-	} else if err != nil {
-		return nil, fmt.Errorf("not JSON: %w", err)
-	}
-	if d.More() {
-		return nil, fmt.Errorf("more than one JSON value")
+	m, err := object(text)
+	if err != nil {
+		return nil, err
 	}
 	l := &line{in: in, n: in.lines, attrs: map[string]string{}}
-	if stamp, ok := m["__REALTIME_TIMESTAMP"]; ok {
-		if sent, ok := m["_SOURCE_REALTIME_TIMESTAMP"]; ok {
-			stamp = sent // by its writer, before it was received
-		}
-		us, err := strconv.ParseInt(fmt.Sprint(stamp), 10, 64)
-		if err != nil {
-			return nil, fmt.Errorf("__REALTIME_TIMESTAMP: %q is not a number", short(fmt.Sprint(stamp), 40))
-		}
-		l.at = time.UnixMicro(us).UTC()
-		l.journal(m)
-	} else if err := l.slog(m); err != nil {
+	if m["__REALTIME_TIMESTAMP"] != nil {
+		err = l.journal(m)
+	} else {
+		err = l.slog(m)
+	}
+	if err != nil {
 		return nil, err
 	}
 	l.settle()
 	return l, nil
 }
 
-// slog reads the record of a slog.JSONHandler.
-func (l *line) slog(m map[string]any) (err error) {
-	at, ok := m["time"].(string)
-	if !ok {
-		return fmt.Errorf("no time: neither slog's nor a journal's line")
+func object(text []byte) (m map[string]any, err error) {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	switch err := d.Decode(&m); {
+	case err == io.ErrUnexpectedEOF:
+		return nil, errors.New("the line is torn")
+	case err != nil:
+		return nil, fmt.Errorf("not JSON: %w", err)
+	case d.More():
+		return nil, errors.New("more than one JSON value")
 	}
-	if l.at, err = time.Parse(time.RFC3339Nano, at); err != nil {
+	return m, nil
+}
+
+// slog reads the record of a slog.JSONHandler. It changes nothing where it fails.
+func (l *line) slog(m map[string]any) error {
+	stamp, ok := m["time"].(string)
+	if !ok {
+		return errors.New("no time: neither slog's nor a journal's line")
+	}
+	at, err := time.Parse(time.RFC3339Nano, stamp)
+	if err != nil {
 		return fmt.Errorf("time: %w", err)
 	}
+	l.at = at
 	l.msg, _ = m["msg"].(string)
 	level, _ := m["level"].(string)
 	l.isError = strings.HasPrefix(level, "ERROR")
@@ -89,11 +94,7 @@ func (l *line) slog(m map[string]any) (err error) {
 
 // flatten writes groups as prefixes of their members' keys.
 func flatten(prefix string, m map[string]any, into map[string]string) {
-	keys := slices.Collect(maps.Keys(m))
-	if len(keys) > most-len(into) { // which of them are kept must not be chance
-		slices.Sort(keys)
-	}
-	for _, key := range keys {
+	for _, key := range slices.Sorted(maps.Keys(m)) { // which of them are kept must not be chance
 		switch v := m[key].(type) {
 		case map[string]any:
 			flatten(prefix+key+".", v, into)
@@ -106,111 +107,108 @@ func flatten(prefix string, m map[string]any, into map[string]string) {
 	}
 }
 
-func short(s string, n int) string {
-	if len(s) <= n {
-		return s
+// list returns the attributes, sorted.
+func (l *line) list() (list []string) {
+	for key, value := range l.attrs {
+		if key != "level" || len(value) < 3 { // slog's level; a policy's is a number
+			list = append(list, key+"="+value)
+		}
 	}
-	return strings.ToValidUTF8(s[:n], "") + "…"
+	slices.Sort(list)
+	return list
 }
 
 // journal reads an entry of journalctl -o json. A message that is a line of slog
 // adds its attributes, and has the better time.
-func (l *line) journal(m map[string]any) {
+func (l *line) journal(m map[string]any) error {
 	field := func(keys ...string) (s string) {
 		for _, key := range keys {
 			s = cmp.Or(s, text(m[key]))
 		}
 		return s
 	}
-	l.msg = field("MESSAGE")
-	unit := strings.TrimSuffix(field("UNIT", "USER_UNIT"), ".service")
-	l.pid, _ = strconv.Atoi(field("_PID"))
-	l.who = strings.TrimSuffix(field("_SYSTEMD_USER_UNIT", "_SYSTEMD_UNIT"), ".service")
-	if l.systemd = unit != "" && field("SYSLOG_IDENTIFIER", "_COMM") == "systemd"; l.systemd {
-		l.who, l.of = "systemd", unit
+	stamp := field("_SOURCE_REALTIME_TIMESTAMP", "__REALTIME_TIMESTAMP") // first its writer's, before it was received
+	us, err := strconv.ParseInt(stamp, 10, 64)
+	if err != nil {
+		return fmt.Errorf("__REALTIME_TIMESTAMP: %q is not a number", short(stamp, 40))
 	}
-	l.who = cmp.Or(l.who, field("SYSLOG_IDENTIFIER", "_COMM"))
+	l.at, l.msg = time.UnixMicro(us).UTC(), field("MESSAGE")
+	l.pid, _ = strconv.Atoi(field("_PID"))
+	program, unit := field("SYSLOG_IDENTIFIER", "_COMM"), field("UNIT", "USER_UNIT")
+	l.who = cmp.Or(strings.TrimSuffix(field("_SYSTEMD_USER_UNIT", "_SYSTEMD_UNIT"), ".service"), program)
 	priority := field("PRIORITY")
 	l.isError = priority != "" && priority <= "3"
-	var inner map[string]any
-	d := json.NewDecoder(strings.NewReader(l.msg))
-	d.UseNumber()
-	if strings.HasPrefix(l.msg, "{") && d.Decode(&inner) == nil && !d.More() {
-		before := *l
-		if l.slog(inner) == nil {
-			return
-		}
-		*l = before
+	if l.systemd = unit != "" && program == "systemd"; l.systemd {
+		l.who, l.of, l.attrs["UNIT"] = program, strings.TrimSuffix(unit, ".service"), unit
 	}
-	for _, key := range []string{"UNIT", "USER_UNIT", "EXIT_CODE", "EXIT_STATUS", "JOB_TYPE", "JOB_RESULT", "N_RESTARTS", "UNIT_RESULT"} {
-		if v := field(key); v != "" {
-			l.attrs[key] = short(v, longest)
-		}
+	if inner, err := object([]byte(l.msg)); err == nil {
+		l.slog(inner) // or it is not slog's, and stays as it is
 	}
+	return nil
 }
 
 // text returns a journal's field: a string, bytes that were not UTF-8, or several
 // values.
 func text(v any) string {
-	list, ok := v.([]any)
-	if !ok {
-		s, _ := v.(string)
-		return s
-	}
-	var b []byte
-	for i, v := range list {
-		n, isByte := v.(json.Number)
-		c, err := strconv.ParseUint(string(n), 10, 8)
-		switch {
-		case isByte && err == nil:
-			b = append(b, byte(c))
-		case i > 0:
-			b = append(append(b, ' '), text(v)...)
-		default:
-			b = append(b, text(v)...)
+	switch v := v.(type) {
+	case string:
+		return v
+	case json.Number:
+		c, _ := strconv.ParseUint(string(v), 10, 8)
+		return string([]byte{byte(c)})
+	case []any:
+		var parts []string
+		sep := ""
+		for _, part := range v {
+			if _, isByte := part.(json.Number); !isByte {
+				sep = " "
+			}
+			parts = append(parts, text(part))
 		}
+		return strings.ToValidUTF8(strings.Join(parts, sep), "\uFFFD")
 	}
-	return strings.ToValidUTF8(string(b), "\uFFFD")
+	return ""
 }
 
 // settle gives the attributes that count fields of their own.
 func (l *line) settle() {
 	l.msg = short(strings.TrimSpace(l.msg), longest)
 	a := l.attrs
-	number := func(key string) int { n, _ := strconv.Atoi(a[key]); return n }
-	if pid := number("pid"); pid > 0 {
+	if pid, _ := strconv.Atoi(a["pid"]); pid > 0 {
 		l.pid = pid
 	}
-	l.child = number("child")
+	l.child, _ = strconv.Atoi(a["child"])
 	l.who, l.of, l.session = cmp.Or(a["who"], l.who), cmp.Or(a["of"], l.of), a["session"]
-	l.signal, l.status = signalOf(a["signal"]), a["status"]
+	l.signal, l.status = cmp.Or(signals[a["signal"]], a["signal"]), a["status"]
 	for _, key := range []string{"took", "ran", "wait"} {
 		if ns, err := strconv.ParseInt(a[key], 10, 64); err == nil { // as slog writes durations
 			l.took = time.Duration(ns)
 			a[key] = human(l.took)
 		}
 	}
-	if !l.systemd {
-		return
-	}
-	if _, status, ok := strings.Cut(l.msg, ", status="); ok && strings.Contains(l.msg, "Main process exited") {
+	if exit, status, ok := strings.Cut(l.msg, ", status="); ok && l.systemd && strings.Contains(exit, "Main process exited") {
 		number, name, _ := strings.Cut(status, "/")
-		if strings.Contains(l.msg, "code=exited") {
+		if strings.HasSuffix(exit, "code=exited") {
 			l.status = number
 		} else {
-			l.signal = signalOf("SIG" + name)
+			l.signal = "SIG" + name
 		}
 	}
 }
 
+// signals has the usual names for those that Go gives on Unix.
 var signals = map[string]string{
 	"hangup": "SIGHUP", "interrupt": "SIGINT", "quit": "SIGQUIT", "aborted": "SIGABRT", "killed": "SIGKILL",
 	"terminated": "SIGTERM", "user defined signal 1": "SIGUSR1", "user defined signal 2": "SIGUSR2",
 	"broken pipe": "SIGPIPE", "segmentation fault": "SIGSEGV",
 }
 
-// signalOf turns the name that Go gives to a signal on Unix into the usual one.
-func signalOf(s string) string { return cmp.Or(signals[s], s) }
+func short(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "") + "…"
+}
 
 // human writes a duration for people, with three digits or so.
 func human(d time.Duration) string {
@@ -228,5 +226,3 @@ func human(d time.Duration) string {
 	}
 	return fmt.Sprintf("%d h %d min", d/time.Hour, d%time.Hour/time.Minute)
 }
-
-func itoa(n int) string { return strconv.Itoa(n) }

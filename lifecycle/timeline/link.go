@@ -26,11 +26,19 @@ type service struct {
 	from *Process // whose end that is
 }
 
+// follow returns what a start at this time follows: it is not that of p's own end.
+func (sv *service) follow(p *Process, at time.Time) *Event {
+	if sv.next == nil || sv.from == p || at.Sub(sv.next.Time) > follow {
+		return nil
+	}
+	return sv.next
+}
+
 // An order is a signal on its way.
 type order struct {
 	*Event
-	signal, of, session string
-	to                  *Process
+	signal, of string
+	to         *Process
 }
 
 func newLinker() *linker {
@@ -46,33 +54,28 @@ func (k *linker) service(name string) *service {
 	return k.services.of(name, func() *service { return new(service) })
 }
 
-func (k *linker) process(key, name string, pid int) *Process {
-	return k.processes.of(key, func() *Process { return k.newProcess(key, name, pid) })
-}
-
-func (k *linker) newProcess(key, name string, pid int) *Process {
-	return &Process{Name: name, PID: pid, key: key, service: k.service(name), left: map[noun]int{}}
+// process returns the process of a key. One that has exited is another one's,
+// which was given its number.
+func (k *linker) process(key, name string, pid int, at time.Time) *Process {
+	p, ok := k.processes.get(key)
+	if !ok || p.exit != nil && at.Sub(p.exit.Time) > passing {
+		p = &Process{Name: name, PID: pid, service: k.service(name), left: map[noun]int{}}
+		k.processes.put(key, p)
+	}
+	return p
 }
 
 // writer returns the process that wrote a line, and whether it is the first one.
 func (k *linker) writer(l *line) (p *Process, first bool) {
 	name := cmp.Or(l.who, baseName(l.in.Name))
-	key := l.in.process(l)
-	p = k.process(key, name, l.pid)
-	if p.exit != nil && l.at.Sub(p.exit.Time) > passing && l.msg != "run ended" {
-		p = k.newProcess(key, name, l.pid) // the number was given to another one
-		k.processes.put(key, p)
-	}
-	if l.who != "" && p.plain {
-		p.Name, p.plain, p.service = name, false, k.service(name)
+	p = k.process(l.in.process(l), name, l.pid, l.at)
+	if l.who != "" && !p.named {
+		p.Name, p.service, p.named = name, k.service(name), true
 	}
 	if first = p.First.IsZero(); first {
-		p.First, p.plain = l.at, l.who == ""
+		p.First = l.at
 		if l.of == "" && l.child == 0 {
 			p.Session = l.session
-		}
-		if l.who != "" {
-			p.Name, p.service = name, k.service(name)
 		}
 	} else if p.Session != l.session {
 		p.Session = "" // it serves several
@@ -86,7 +89,7 @@ func (k *linker) writer(l *line) (p *Process, first bool) {
 func (k *linker) target(l *line, p *Process) *Process {
 	switch {
 	case l.child > 1:
-		return k.process("pid "+itoa(l.child), cmp.Or(l.of, "pid"), l.child)
+		return k.process(pidKey(l.child), cmp.Or(l.of, "pid"), l.child, l.at)
 	case l.session != "" && p.Session != l.session:
 		return k.session(l.session).client
 	case l.of != "":
@@ -108,7 +111,7 @@ func (k *linker) take(l *line) {
 	case first && !l.systemd:
 		k.begin(l, p, kind)
 	case p.waiting != nil && kind != Wait:
-		p.started = k.add(l, p, Start, p.waiting, byWait)
+		p.started = k.add(l, p, Start, p.waiting, "")
 		p.waiting = nil
 	}
 	s := k.serve(l, p, kind)
@@ -131,27 +134,28 @@ func (k *linker) take(l *line) {
 		k.stream(s, l, p, kind)
 	default:
 		if l.isError && p.ending(l.at) != nil && p.exit == nil {
-			k.add(l, p, Failure, p.latest, endRule(p.latest))
+			k.add(l, p, Failure, p.latest, "")
 		}
 	}
 }
 
 // begin is called with the first line of a process.
 func (k *linker) begin(l *line, p *Process, kind Kind) {
-	was := *p.service
-	p.service.now = p
-	if was.next == nil || was.from == p || l.at.Sub(was.next.Time) > follow || p.started != nil {
+	sv := p.service
+	sv.now = p
+	next := sv.follow(p, l.at)
+	if next == nil || p.started != nil {
 		return
 	}
-	p.service.next = nil
-	k.succeed(was.from, p, l.at)
+	sv.next = nil
+	k.succeed(sv.from, p, l.at)
 	switch {
 	case kind == Wait:
-		p.follows = was.next
-	case was.next.Kind == Start && was.next.Process != was.from:
-		p.started = was.next // a supervisor's line says so
+		p.waiting = next
+	case next.Kind == Start && next.Process != sv.from:
+		p.started = next // a supervisor's line says so
 	default:
-		p.started = k.add(l, p, Start, was.next, startRule(was.next))
+		p.started = k.add(l, p, Start, next, "")
 	}
 }
 
@@ -161,23 +165,18 @@ func (k *linker) start(l *line, p *Process) {
 	sv := k.service(cmp.Or(l.of, p.Name))
 	to := p
 	if l.child > 1 {
-		if to = k.target(l, p); to.exit != nil { // the number was given again
-			to = k.newProcess(to.key, to.Name, l.child)
-			k.processes.put(to.key, to)
-		}
+		to = k.target(l, p)
 		sv.now = to
 	}
-	if sv.next == nil || sv.from == to || l.at.Sub(sv.next.Time) > follow {
+	next := sv.follow(to, l.at)
+	if next == nil || next.Kind == Start {
 		return
 	}
-	if sv.next.Kind == Start {
-		return
+	e := k.add(l, to, Start, next, "")
+	if next.Kind == Wait && next.Until.IsZero() {
+		next.Until = l.at
 	}
-	e := k.add(l, to, Start, sv.next, startRule(sv.next))
-	if sv.next.Kind == Wait && sv.next.Until.IsZero() {
-		sv.next.Until = l.at
-	}
-	if to == p && l.systemd {
+	if l.systemd {
 		sv.next = e // the process's own lines are still to come
 		return
 	}
@@ -188,38 +187,29 @@ func (k *linker) start(l *line, p *Process) {
 
 // order is a signal, or a stop, for somebody else.
 func (k *linker) order(l *line, p *Process) {
-	to := k.target(l, p)
-	of := l.of
-	if to != nil {
-		of = to.Name
+	o := order{signal: l.signal, of: l.of, to: k.target(l, p)}
+	if o.to != nil {
+		o.of = o.to.Name
 	}
-	o := order{signal: l.signal, of: of, session: l.session, to: to}
-	var cause *Event
-	var rule string
-	passed := k.passed(l, o, passing, func(b order) bool { return b.Process != p && (b.to == to || b.of == of) })
+	cause, rule := k.passed(l, passing, func(b order) bool { return b.Process != p && (b.to == o.to || b.of == o.of) }), byOrder
 	switch {
-	case passed != nil:
-		cause, rule = passed, byOrder
+	case cause != nil:
 	case p.ending(l.at) != nil:
 		cause, rule = p.latest, byOwnStop
 	default:
-		cause, rule = k.unhealed(l, of, o.session, to)
+		cause, rule = k.unhealed(l, o.of, o.to)
 	}
-	if l.systemd && to != nil && to.stop != nil && to.stop.Kind == Signal && to.stop.Rule != bySignal && l.at.Sub(to.stop.Time) < passing {
-		o.Event = k.precede(l, p, to.stop)
-	} else {
-		o.Event = k.add(l, p, Order, cause, rule)
-	}
+	o.Event = k.add(l, p, Order, cause, rule)
 	k.orders = append(k.orders, o)
 	if len(k.orders) > 32 {
 		k.orders = slices.Delete(k.orders, 0, 16)
 	}
 }
 
-// passed returns the latest order that fits.
-func (k *linker) passed(l *line, o order, within time.Duration, fits func(order) bool) *Event {
+// passed returns the latest order of l's signal that fits.
+func (k *linker) passed(l *line, within time.Duration, fits func(order) bool) *Event {
 	for _, b := range slices.Backward(k.orders) {
-		if l.at.Sub(b.Time) <= within && (b.signal == o.signal || b.signal == "" || o.signal == "") && fits(b) {
+		if l.at.Sub(b.Time) <= within && (b.signal == l.signal || b.signal == "" || l.signal == "") && fits(b) {
 			return b.Event
 		}
 	}
@@ -228,19 +218,20 @@ func (k *linker) passed(l *line, o order, within time.Duration, fits func(order)
 
 // sent returns the order that was for p.
 func (k *linker) sent(l *line, p *Process) *Event {
-	return k.passed(l, order{signal: l.signal}, sending, func(b order) bool {
-		return b.to == p || b.to == nil && b.of == p.Name || b.session != "" && b.session == p.Session
+	return k.passed(l, sending, func(b order) bool {
+		return b.to == p || b.to == nil && b.of == p.Name || b.Session != "" && b.Session == p.Session
 	})
 }
 
 // unhealed returns what still hurts of an earlier stop: what happens now to the
 // same service, or to a session, belongs to that. Not for ever: a session may
 // never come back.
-func (k *linker) unhealed(l *line, name, session string, p *Process) (*Event, string) {
+func (k *linker) unhealed(l *line, name string, p *Process) (*Event, string) {
+	session := l.session
 	if p != nil {
 		session = cmp.Or(session, p.Session)
 	}
-	if s, ok := k.sessions.get(session); ok && session != "" && s.hurt != nil && l.at.Sub(s.since().Time) < follow {
+	if s, ok := k.sessions.get(session); ok && s.hurt != nil && l.at.Sub(s.since().Time) < follow {
 		return s.since(), byWound
 	}
 	if sv, ok := k.services.get(name); ok && sv.stop != nil && sv.stop.chain.hurt > 0 && l.at.Sub(sv.stop.Time) < follow {
@@ -251,33 +242,27 @@ func (k *linker) unhealed(l *line, name, session string, p *Process) (*Event, st
 
 // stop is why a process ends: a signal, a failure, or that it wants to.
 func (k *linker) stop(l *line, p *Process, kind Kind) {
-	if l.systemd { // of a unit
-		if sv := k.service(l.of); sv.next != nil {
-			k.add(l, p, kind, sv.next, startRule(sv.next))
-			return
-		}
+	if sv := k.service(l.of); l.systemd && sv.next != nil { // of a unit
+		k.add(l, p, kind, sv.next, "")
+		return
 	}
 	failed := kind == Failure || strings.HasPrefix(l.attrs["cause"], "lifecycle: task ") // the stop may come first
-	var cause *Event
-	var rule string
-	switch sent := k.sent(l, p); {
-	case kind == Signal && sent != nil:
-		cause, rule = sent, bySignal
+	cause, rule := k.sent(l, p), bySignal
+	switch {
+	case cause != nil && (kind == Signal || p.ending(l.at) == nil):
 	case p.ending(l.at) != nil:
-		cause, rule = p.latest, endRule(p.latest)
-	case sent != nil:
-		cause, rule = sent, bySignal
-	case failed && p.started != nil && l.at.Sub(p.started.Time) < follow:
+		cause, rule = p.latest, ""
+	case failed && p.young(l.at):
 		cause, rule = p.started, byLife
 	default:
-		cause, rule = k.unhealed(l, p.Name, "", p)
+		cause, rule = k.unhealed(l, p.Name, p)
 	}
 	k.ends(p, k.add(l, p, kind, cause, rule))
 	if kind == Failure {
 		p.fails(p.stop)
-	}
-	if crash := kind == Failure && !strings.HasPrefix(l.msg, "task"); crash && p.Session != "" {
-		k.wound(k.session(p.Session), p.stop)
+		if p.Session != "" && !strings.HasPrefix(l.msg, "task") {
+			k.wound(k.session(p.Session), p.stop)
+		}
 	}
 }
 
@@ -293,36 +278,21 @@ func (k *linker) ends(p *Process, e *Event) {
 
 // drain is a line of a drain plan.
 func (k *linker) drain(l *line, p *Process, kind Kind) {
-	cause := p.stop
-	if kind != Drain {
-		cause = cmp.Or(p.drain, p.stop)
-	}
-	if kind == Step {
-		cause = cmp.Or(p.phase, cause)
+	if p.phase != nil && kind != Step {
+		p.phase.Until = l.at
 	}
 	switch kind {
 	case Drain:
-		p.drain = k.add(l, p, kind, cause, partRule(cause))
+		p.drain = k.add(l, p, kind, p.stop, "")
 	case Phase:
-		if p.phase != nil {
-			p.phase.Until = l.at
-		}
-		p.phase = k.add(l, p, kind, cause, partRule(cause))
+		p.phase = k.add(l, p, kind, cmp.Or(p.drain, p.stop), "")
 	case Step:
-		k.add(l, p, kind, cause, partRule(cause))
+		k.add(l, p, kind, cmp.Or(p.phase, p.drain, p.stop), "")
 	case drainOver:
-		if p.drain == nil {
-			return
+		if p.drain != nil {
+			p.drain.Until, p.latest = l.at, p.drain
+			p.drain.Text = say("drain of "+human(l.took), ", steps failed: %s", strings.TrimPrefix(l.attrs["failed"], "0"))
 		}
-		p.drain.Until = l.at
-		p.drain.Text = "drain of " + human(l.took)
-		if n := l.attrs["failed"]; n != "" && n != "0" {
-			p.drain.Text += ", steps failed: " + n
-		}
-		if p.phase != nil {
-			p.phase.Until = l.at
-		}
-		p.latest = p.drain
 	}
 }
 
@@ -330,24 +300,23 @@ func (k *linker) drain(l *line, p *Process, kind Kind) {
 func (k *linker) exit(l *line, p *Process) {
 	p = k.target(l, p)
 	if p == nil && l.of != "" { // systemd's line about a unit that logs elsewhere
-		p = k.process("unit "+l.of, l.of, 0)
+		p = k.process("unit "+l.of, l.of, 0, l.at)
 		p.service.now = p
 	}
 	if p == nil || p.exit != nil {
 		return
 	}
-	cause, rule := p.ending(l.at), ""
-	if cause != nil {
-		rule = endRule(cause)
-	} else if sent := k.sent(l, p); sent != nil {
-		cause, rule = sent, bySignal
-	}
 	bad := l.signal != "" || l.status != "" && l.status != "0" && l.status != "ended"
-	if cause == nil && bad && p.started != nil && l.at.Sub(p.started.Time) < follow {
-		cause, rule = p.started, byLife
-	}
+	cause, rule := p.ending(l.at), ""
 	if cause == nil {
-		cause, rule = k.unhealed(l, p.Name, "", p)
+		cause, rule = k.sent(l, p), bySignal
+	}
+	switch {
+	case cause != nil:
+	case bad && p.young(l.at):
+		cause, rule = p.started, byLife
+	default:
+		cause, rule = k.unhealed(l, p.Name, p)
 	}
 	e := k.add(l, p, Exit, cause, rule)
 	p.exit, p.Last = e, l.at
@@ -364,7 +333,7 @@ func (k *linker) exit(l *line, p *Process) {
 		}
 	}
 	slices.Sort(left)
-	e.Text = join(e.Text, ", left open: ", strings.Join(left, ", "))
+	e.Text = say(e.Text, ", left open: %s", strings.Join(left, ", "))
 	if p.Session != "" {
 		k.wound(k.session(p.Session), e)
 	}
@@ -373,25 +342,17 @@ func (k *linker) exit(l *line, p *Process) {
 // wait is the time between an end and a start, or between two runs of a task.
 func (k *linker) wait(l *line, p *Process) {
 	sv := k.service(cmp.Or(l.of, p.Name))
-	var e *Event
+	at, cause, rule := &p.retry, p.started, byLife
 	switch {
-	case p.follows != nil:
-		e = k.add(l, p, Wait, p.follows, startRule(p.follows))
-		p.follows, p.waiting = nil, e
 	case p.waiting != nil:
-		e = k.add(l, p, Wait, p.waiting, byWait)
-		p.waiting = e
+		at, cause, rule = &p.waiting, p.waiting, ""
 	case l.of != "" && sv.next != nil:
-		e = k.add(l, p, Wait, sv.next, startRule(sv.next))
-		sv.next = e
+		at, cause, rule = &sv.next, sv.next, ""
 	case p.retry != nil && l.at.Sub(p.retry.Time) < follow:
-		e = k.add(l, p, Wait, p.retry, byRetry)
-		p.retry = e
-	default:
-		e = k.add(l, p, Wait, p.started, byLife)
-		p.retry = e
+		cause, rule = p.retry, byRetry
 	}
+	*at = k.add(l, p, Wait, cause, rule)
 	if l.took > 0 {
-		e.Until = l.at.Add(l.took)
+		(*at).Until = l.at.Add(l.took)
 	}
 }

@@ -29,47 +29,35 @@ const (
 	byReconnect = "the session had come back"
 )
 
-// newStops are the rules by which a stop is another one than that of its cause.
-var newStops = []string{byWound, byOpen, byLife}
-
 // How far apart cause and effect may be, where only time tells.
 const (
-	passing = time.Second      // of one signal along several processes
-	sending = 10 * time.Second // of a signal to the process
-	serving = time.Minute      // of a server's stop to a session
+	early   = 100 * time.Millisecond // systemd tells of a stop when it has sent the signal
+	passing = time.Second            // of one signal along several processes
+	sending = 10 * time.Second       // of a signal to the process
+	serving = time.Minute            // of a server's stop to a session
 	nearby  = 30 * time.Second
 	follow  = 15 * time.Minute // of an end to the next start, of a start to the next failure
 )
 
-// startRule is the rule by which a start or a wait follows.
-func startRule(cause *Event) string {
-	switch cause.Kind {
-	case Wait:
-		return byWait
-	case Exit:
-		return byExit
-	}
-	return byEnd
-}
-
-// endRule is the rule by which a process's end goes on.
-func endRule(cause *Event) string {
-	switch cause.Kind {
-	case Failure:
-		return byFailure
-	case Drain:
-		return byDrained
-	}
-	return byStop
-}
-
-// partRule is the rule by which a drain and its parts follow.
-func partRule(cause *Event) string {
+// follows is the rule by which what happens to a process, or to the one in its
+// place, follows what happened before.
+func follows(kind Kind, cause *Event) string {
+	part := kind == Drain || kind == Phase || kind == Step
 	switch {
-	case cause != nil && cause.Kind == Phase:
+	case cause.Kind == Wait:
+		return byWait
+	case cause.Kind == Exit:
+		return byExit
+	case kind == Start || kind == Wait:
+		return byEnd
+	case part && cause.Kind == Phase:
 		return byPhase
-	case cause != nil && cause.Kind == Drain:
+	case part && cause.Kind == Drain:
 		return byDrain
+	case cause.Kind == Drain:
+		return byDrained
+	case cause.Kind == Failure && !part:
+		return byFailure
 	}
 	return byStop
 }

@@ -41,12 +41,16 @@ func (k *linker) serve(l *line, p *Process, kind Kind) *session {
 
 // stream is a line about a session.
 func (k *linker) stream(s *session, l *line, p *Process, kind Kind) {
-	switch key := l.attrs["kind"] + " " + l.attrs["attempt"]; kind {
+	key := l.attrs["kind"] + " " + l.attrs["attempt"]
+	if kind == Cut && (s.left || key != " " && slices.Contains(s.over, key)) {
+		return
+	}
+	if kind == Cut || kind == Answer || kind == over {
+		s.over = append(s.over, key)
+		s.over = s.over[max(0, len(s.over)-8):]
+	}
+	switch kind {
 	case Cut:
-		if s.left || key != " " && slices.Contains(s.over, key) {
-			return
-		}
-		s.ended(key)
 		cause, rule := k.cutter(s, l)
 		e := k.add(l, p, Cut, cause, rule)
 		if l.signal != "" && p == s.client {
@@ -58,25 +62,20 @@ func (k *linker) stream(s *session, l *line, p *Process, kind Kind) {
 			return
 		}
 		cause, rule := s.since(), byCut
-		if cause == s.cut && s.server != nil && s.server.started != nil && !s.server.started.Time.Before(s.cut.Time) {
-			cause, rule = s.server.started, byStart
+		if v := s.server; cause == s.cut && v != nil && v.started != nil && !v.started.Time.Before(s.cut.Time) {
+			cause, rule = v.started, byStart
 		}
 		s.back = k.add(l, p, Reconnect, cause, rule)
-		if !s.asking {
-			s.count(l.at, false)
-		}
+		s.count(l.at, s.asking)
 	case asks:
 		s.asking = true
 		s.count(l.at, true)
 	case Answer:
-		s.ended(key)
 		if s.hurt != nil {
 			k.add(l, p, Answer, s.since(), byReconnect)
 		}
 		s.asking = false
 		s.heal(l.at)
-	case over:
-		s.ended(key)
 	case leaves:
 		s.left = true
 		s.heal(l.at)
@@ -94,13 +93,6 @@ func (s *session) since() *Event {
 	return s.cut
 }
 
-func (s *session) ended(key string) {
-	s.over = append(s.over, key)
-	if len(s.over) > 8 {
-		s.over = slices.Delete(s.over, 0, 4)
-	}
-}
-
 // cutter returns what cut a session.
 func (k *linker) cutter(s *session, l *line) (*Event, string) {
 	recent := func(e *Event, within time.Duration) bool { return e != nil && l.at.Sub(e.Time) <= within }
@@ -108,8 +100,8 @@ func (k *linker) cutter(s *session, l *line) (*Event, string) {
 		if sent := k.sent(l, c); sent != nil {
 			return sent, byKill
 		}
-		if e := c.ending(l.at); recent(e, sending) {
-			return e, byClient
+		if recent(c.latest, sending) {
+			return c.latest, byClient
 		}
 	}
 	if v := s.server; v != nil && recent(cmp.Or(v.phase, v.stop), serving) {
@@ -118,7 +110,7 @@ func (k *linker) cutter(s *session, l *line) (*Event, string) {
 	if s.server == nil && l.signal == "" && recent(k.stopped, nearby) && k.stopped.Process != s.client {
 		return k.stopped, byNearest
 	}
-	return k.unhealed(l, "", s.name, nil)
+	return k.unhealed(l, "", nil)
 }
 
 // wound counts a cut of a session; what one stop does to its streams and its
@@ -144,20 +136,16 @@ func (k *linker) wound(s *session, e *Event) {
 
 // count begins or ends the time that s waits on the account of a chain.
 func (s *session) count(at time.Time, on bool) {
-	if s.hurt == nil || s.counted == on {
+	c := s.hurt
+	if c == nil || s.counted == on {
 		return
 	}
-	c := s.hurt
-	s.counted = on
-	switch {
-	case on:
+	if s.counted = on; on {
 		if c.waiting++; c.waiting == 1 {
 			c.since = at
 		}
-	default:
-		if c.waiting--; c.waiting == 0 {
-			c.silent(at)
-		}
+	} else if c.waiting--; c.waiting == 0 {
+		c.silent(at)
 	}
 }
 
@@ -174,8 +162,8 @@ func (c *Chain) silent(until time.Time) {
 
 // heal ends the account of the chain that hurt s.
 func (s *session) heal(at time.Time) {
-	s.count(at, false)
 	if s.hurt != nil {
+		s.count(at, false)
 		s.hurt.Until = later(s.hurt.Until, at)
 		s.hurt.hurt--
 		s.hurt = nil
@@ -192,96 +180,8 @@ func (k *linker) succeed(from, p *Process, at time.Time) {
 	if old.hurt == nil || s.hurt != nil {
 		return
 	}
-	c := old.hurt
-	s.hurt, s.cut, s.asking = c, old.cut, old.asking
-	c.hurt++
-	s.count(at, true)
-	old.heal(at)
-	if !s.asking {
-		s.count(at, false)
-	}
-}
-
-// add makes an event, at the end of the chain of its cause or as the root of a
-// new one. An error that repeats the one before is counted there.
-func (k *linker) add(l *line, p *Process, kind Kind, cause *Event, rule string) *Event {
-	text := l.text(kind)
-	if kind == Start && l.kind() != Start {
-		text = join("starts", ": ", l.msg)
-	}
-	if b := p.ending(l.at); b != nil && b.Kind == kind && b.Text == text && b.Session == l.session && kind == Failure {
-		b.Times++
-		return b
-	}
-	e := l.event(p, kind, text)
-	e.Cause = cause
-	if cause != nil {
-		e.Rule, e.chain = rule, cause.chain
-	} else {
-		e.chain = new(Chain)
-	}
-	if e.origin = e; cause != nil && kind != Start && !slices.Contains(newStops, rule) {
-		e.origin = cause.origin
-	}
-	k.t.keep(e)
-	e.chain.Until = later(e.chain.Until, l.at)
-	if l.systemd { // it is not systemd itself that stops
-		return e
-	}
-	if slices.Contains([]Kind{Signal, Stop, Failure, Drain, Phase, Step}, kind) {
-		p.latest = e
-	}
-	return e
-}
-
-func (l *line) event(p *Process, kind Kind, text string) *Event {
-	return &Event{
-		Time: l.at, Process: p, Kind: kind, Text: text, Session: l.session, Times: 1, Attrs: l.list(), Input: l.in.Name, Line: l.n,
-	}
-}
-
-// precede puts an order before the signal that it led to, whose line came first:
-// systemd tells of a stop when it has sent the signal.
-func (k *linker) precede(l *line, p *Process, signal *Event) *Event {
-	e := l.event(p, Order, l.text(Order))
-	e.Cause, e.Rule, e.chain, e.origin = signal.Cause, signal.Rule, signal.chain, signal
-	signal.Cause, signal.Rule = e, bySignal
-	if i := slices.Index(e.chain.Events, signal); i >= 0 {
-		e.chain.Events = slices.Insert(e.chain.Events, i, e)
-		k.t.spare--
-	}
-	return e
-}
-
-// ending returns the latest event of p's stop, unless it went on after that.
-func (p *Process) ending(at time.Time) *Event {
-	if p.latest == nil || at.Sub(p.latest.Time) > follow {
-		return nil
-	}
-	return p.latest
-}
-
-// fails counts a process that failed, once.
-func (p *Process) fails(e *Event) {
-	if !p.failed {
-		p.failed = true
-		e.chain.Failures++
-	}
-}
-
-func later(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
-	}
-	return a
-}
-
-// end closes the accounts at the end of the lines.
-func (k *linker) end() {
-	for _, c := range k.t.Chains {
-		if c.waiting > 0 {
-			c.Open = true
-			c.silent(k.t.Until)
-		}
-	}
+	s.hurt, s.cut, s.asking, s.counted = old.hurt, old.cut, old.asking, old.counted
+	s.count(at, s.asking)
+	s.hurt.Until = later(s.hurt.Until, at)
+	old.hurt, old.counted = nil, false
 }

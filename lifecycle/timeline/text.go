@@ -156,7 +156,7 @@ func (c *Chain) cost(clock func(time.Time) string) string {
 				path = append(path, kind)
 			}
 		}
-		return fmt.Sprintf("%s in %s%s", plural(len(c.Events), "event"), human(took), join("", ": ", strings.Join(path, " → ")))
+		return fmt.Sprintf("%s in %s%s", plural(len(c.Events), "event"), human(took), say("", ": %s", strings.Join(path, " → ")))
 	}
 	s := fmt.Sprintf("%s to %s, %s", clock(c.Events[0].Time), clock(c.Until), human(took))
 	var lost []string

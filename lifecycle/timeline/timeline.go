@@ -44,6 +44,7 @@ package timeline
 
 import (
 	"io"
+	"strconv"
 	"time"
 )
 
@@ -146,16 +147,15 @@ type Process struct {
 	First   time.Time // of its lines
 	Last    time.Time
 
-	key                string
 	service            *service
 	stop, drain, phase *Event // why it ends, and what it has come to
 	latest             *Event // since then
 	exit, started      *Event
-	follows, waiting   *Event       // while its start is put off: the end before it, and its wait
+	waiting            *Event       // while its start is put off: the end before it, or its latest wait
 	retry              *Event       // its latest wait while it runs
 	left               map[noun]int // what it has opened and not closed
 	failed             bool
-	plain              bool // its name is only its input's
+	named              bool // by itself
 }
 
 // Label is the name of the process, with what tells it from others of that name.
@@ -164,7 +164,7 @@ func (p *Process) Label() string {
 	case p.Session != "" && p.Session != p.Name:
 		return p.Name + " " + p.Session
 	case p.PID > 1:
-		return p.Name + " " + itoa(p.PID)
+		return p.Name + " " + strconv.Itoa(p.PID)
 	}
 	return p.Name
 }
@@ -178,6 +178,6 @@ func (p *Process) Label() string {
 func Read(inputs ...Input) *Timeline {
 	k := newLinker()
 	merge(inputs, k.take, k.t.lost)
-	k.end()
+	k.t.end()
 	return k.t
 }

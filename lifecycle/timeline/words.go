@@ -2,6 +2,7 @@ package timeline
 
 import (
 	"cmp"
+	"fmt"
 	"strings"
 )
 
@@ -70,30 +71,33 @@ func (l *line) kind() Kind {
 	}
 	kind := words[l.msg]
 	if kind == nothing && l.session != "" {
-		kind = sessionWords[l.msg]
-		if kind == nothing && strings.Contains(l.msg, " interrupted") {
+		switch kind = sessionWords[l.msg]; {
+		case strings.Contains(l.msg, " interrupted"):
 			kind = Cut
-		}
-		if kind == nothing && strings.HasSuffix(l.msg, "call began") {
+		case strings.HasSuffix(l.msg, "call began"):
 			kind = asks
 		}
 	}
-	about := l.of != "" || l.child > 0
 	switch {
 	case kind == Stop && l.signal != "":
 		return Signal
 	case kind != nothing:
 		return kind
-	case strings.HasPrefix(l.msg, "panic: "), strings.HasPrefix(l.msg, "fatal error: "), strings.Contains(l.msg, "crashed"):
+	case isCrash(l.msg), strings.Contains(l.msg, "crashed"):
 		return Failure
 	case strings.HasPrefix(l.msg, "started ") && l.child > 0:
 		return Start
-	case l.signal != "" && about:
+	case l.signal == "":
+		return nothing
+	case l.of != "" || l.child > 0:
 		return Order
-	case l.signal != "":
-		return Signal
 	}
-	return nothing
+	return Signal
+}
+
+// isCrash reports whether a line is how the trace of a Go program begins.
+func isCrash(s string) bool {
+	return strings.HasPrefix(s, "panic: ") || strings.HasPrefix(s, "fatal error: ")
 }
 
 // said is what systemd says about a unit, without its description.
@@ -114,76 +118,50 @@ func (l *line) text(kind Kind) string {
 	}
 	switch kind {
 	case Order:
-		switch to := cmp.Or(l.of, l.session); {
+		to := cmp.Or(l.of, l.session)
+		switch {
 		case strings.Contains(l.msg, to):
-			return join(l.msg, " ", paren(l.signal))
-		case !strings.Contains(l.msg, " ") && l.signal != "":
-			return l.msg + " " + l.signal + " to " + to
-		default:
-			return join(l.msg+" for "+to, " ", paren(l.signal))
+			to = ""
+		case !strings.Contains(l.msg, " "): // a verb
+			return say(l.msg, " %s", l.signal, " to %s", to)
 		}
+		return say(l.msg, " for %s", to, " (%s)", l.signal)
 	case Signal:
-		msg := l.msg
-		if msg == "stop" {
-			msg = ""
-		}
-		return join("received "+l.signal, ": ", msg)
+		return strings.TrimSuffix("received "+l.signal+": "+l.msg, ": stop")
 	case Stop:
-		return join("stops", ": ", a["cause"])
-	case Drain:
-		return "drain began"
+		return say("stops", ": %s", a["cause"])
 	case Phase:
-		return join("phase "+a["phase"], " ", paren(map[string]string{"true": "forced"}[a["forced"]]))
+		return say("phase "+a["phase"], " (%s)", map[string]string{"true": "forced"}[a["forced"]])
 	case Step:
-		if a["step"] == "" {
-			return join(l.msg, ": ", a["sessions"])
-		}
-		what := "step " + a["step"]
-		if l.msg != "step ended" {
-			what = l.msg + " " + a["step"]
-		}
-		return join(join(what, ": ", a["outcome"])+" after "+a["took"], ": ", why)
+		return say(strings.Replace(l.msg, "step ended", "step", 1), " %s", a["step"], ": %s", cmp.Or(a["outcome"], a["sessions"]), " after %s", a["took"], ": %s", why)
 	case Cut:
-		return join(join(l.msg, ", ", a["kind"]), " ", paren(cmp.Or(l.signal, why)))
+		return say(l.msg, ", %s", a["kind"], " (%s)", cmp.Or(l.signal, why))
 	case Exit:
 		switch {
 		case l.signal != "":
 			return "killed by " + l.signal
 		case l.msg == "run ended":
-			return join("run ended: "+l.status+" after "+a["lasted"], ", cut ", strings.TrimPrefix(a["cut"], "0"))
+			return say(l.msg+": "+l.status, " after %s", a["lasted"], ", cut %s", strings.TrimPrefix(a["cut"], "0"))
 		}
 		return "exited with status " + cmp.Or(l.status, "?")
 	case Wait:
-		if pid := a["holder.pid"]; pid != "" {
-			why = "held by pid " + pid
-		}
-		return join(join(join(l.msg, " ", a["wait"]), ", level ", a["level"]), ": ", cmp.Or(why, a["cause"]))
+		return say(l.msg, " %s", a["wait"], ", level %s", a["level"], ": held by pid %s", a["holder.pid"], ": %s", cmp.Or(why, a["cause"]))
 	case Start:
-		if w := strings.TrimPrefix(a["waited"], "0s"); w != "" {
-			return l.msg + " after a wait of " + w
-		}
+		return say(l.msg, " after a wait of %s", strings.TrimPrefix(a["waited"], "0s"))
 	case Reconnect:
 		return "session is back: " + l.msg
-	case Failure:
-		return join(join(l.msg, " ", cmp.Or(a["task"], a["name"])), ": ", why)
 	}
-	return join(l.msg, ": ", why)
+	return say(l.msg, " %s", cmp.Or(a["task"], a["name"]), ": %s", why)
 }
 
-// join puts sep between two texts, and nothing after the first where the second
-// is empty.
-func join(a, sep, b string) string {
-	if b == "" {
-		return a
+// say adds to a text the values that are not empty, each in its format.
+func say(text string, formats ...string) string {
+	for i := 0; i < len(formats); i += 2 {
+		if value := formats[i+1]; value != "" {
+			text += fmt.Sprintf(formats[i], value)
+		}
 	}
-	return a + sep + b
-}
-
-func paren(s string) string {
-	if s == "" {
-		return ""
-	}
-	return "(" + s + ")"
+	return text
 }
 
 // A noun is what processes open and close, begin and end.
@@ -191,13 +169,12 @@ type noun string
 
 // balance tells what a message opens, with 1, or closes, with -1.
 func balance(msg string) (n noun, by int) {
-	what, verb, ok := strings.Cut(msg, " ")
-	switch {
-	case !ok:
-	case verb == "opened", verb == "began":
-		return noun(what), 1
-	case verb == "closed", verb == "ended":
-		return noun(what), -1
+	what, verb, _ := strings.Cut(msg, " ")
+	switch verb {
+	case "opened", "began":
+		by = 1
+	case "closed", "ended":
+		by = -1
 	}
-	return "", 0
+	return noun(what), by
 }
