@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"io"
-	"regexp"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -22,7 +21,7 @@ func (t *Timeline) WriteText(w io.Writer) error {
 		tw := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(tw, "  \tTime\tProcess\tEvent\tBecause of")
 		for _, e := range c.Rows {
-			fmt.Fprintf(tw, "  %d\t%s\t%s\t%s\t%s\n", e.Number, e.Clock, e.Process.Label(), e.What, cmp.Or(e.Because, "root"))
+			fmt.Fprintf(tw, "  %d\t%s\t%s\t%s\t%s\n", e.Number, e.Clock, e.Process.Label(), e.What, e.Because)
 		}
 		tw.Flush()
 	}
@@ -40,13 +39,11 @@ func (t *Timeline) WriteText(w io.Writer) error {
 	if n := len(t.Unread) + t.MoreUnread; n > 0 {
 		fmt.Fprintf(&b, "\n%s could not be read\n", plural(n, "line"))
 	}
-	if _, err := io.WriteString(w, trailing.ReplaceAllString(b.String(), "\n")); err != nil {
+	if _, err := io.WriteString(w, b.String()); err != nil {
 		return fmt.Errorf("timeline: %w", err)
 	}
 	return nil
 }
-
-var trailing = regexp.MustCompile(` +\n`)
 
 func (u Unread) String() string {
 	if u.Line == 0 {
@@ -57,11 +54,11 @@ func (u Unread) String() string {
 
 // A view is a timeline in words, the same for the text and for the page.
 type view struct {
-	Summary       string
-	Costly, Quiet []*chainView
-	Notes         []string // what chains have to do with each other
-	Unread        []string
-	clock         func(time.Time) string
+	Headline, Span, Summary string
+	Costly, Quiet           []*chainView
+	Notes                   []string // what chains have to do with each other
+	Unread                  []string
+	clock                   func(time.Time) string
 }
 
 type chainView struct {
@@ -70,6 +67,7 @@ type chainView struct {
 	Color              int // 0 for what cost nothing
 	Title, Cost, Clock string
 	Rows               []*row
+	met                []string // sessions
 }
 
 type row struct {
@@ -83,28 +81,38 @@ type row struct {
 }
 
 func (t *Timeline) view() *view {
-	clock := t.clock()
-	v := &view{clock: clock}
+	v := &view{clock: t.clock()}
 	numbers := map[*Event]int{}
-	events, cuts := 0, 0
 	sessions := map[string]bool{}
+	cuts, failures := 0, 0
+	var first, last time.Time
 	for _, costly := range []bool{true, false} {
 		for _, c := range t.Chains {
 			if c.Costly() != costly {
 				continue
 			}
-			cv := &chainView{Chain: c, Number: len(v.Costly) + len(v.Quiet) + 1, Cost: c.cost(clock), Clock: clock(c.Events[0].Time)}
-			for _, e := range c.Events {
-				events++
-				numbers[e] = events
-				cv.Rows = append(cv.Rows, e.row(events, numbers[e.Cause], clock))
-			}
 			root := c.Events[0]
-			cv.Title = root.Process.Label() + ": " + root.Text
-			cuts += c.Cuts
+			cv := &chainView{
+				Chain: c, Number: len(v.Costly) + len(v.Quiet) + 1,
+				Title: root.Process.Label() + ": " + root.Text, Cost: c.cost(v.clock), Clock: v.clock(root.Time),
+			}
+			for _, e := range c.Events {
+				numbers[e] = len(numbers) + 1
+				cv.Rows = append(cv.Rows, e.row(numbers[e], numbers[e.Cause], v.clock))
+				if s := cmp.Or(e.Session, e.Process.Session); s != "" {
+					cv.met = append(cv.met, s)
+				}
+			}
+			slices.Sort(cv.met)
+			cv.met = slices.Compact(cv.met)
 			for _, s := range c.Sessions {
 				sessions[s] = true
 			}
+			cuts, failures = cuts+c.Cuts, failures+c.Failures
+			if first.IsZero() || root.Time.Before(first) {
+				first = root.Time
+			}
+			last = later(last, c.Until)
 			if costly {
 				cv.Color = len(v.Costly)%colors + 1
 				v.Costly = append(v.Costly, cv)
@@ -114,8 +122,12 @@ func (t *Timeline) view() *view {
 		}
 	}
 	v.Summary = fmt.Sprintf("%s, %s: %s that cost something, %d that cost nothing; %s cut%s",
-		plural(t.Lines, "line"), plural(events, "event"), plural(len(v.Costly), "chain"), len(v.Quiet),
+		plural(t.Lines, "line"), plural(len(numbers), "event"), plural(len(v.Costly), "chain"), len(v.Quiet),
 		plural(len(sessions), "session"), often(cuts, len(sessions)))
+	v.head(len(sessions), failures)
+	if len(t.Chains) > 0 {
+		v.Span = fmt.Sprintf("%s, %s to %s", first.Format("2 January 2006"), v.clock(first), v.clock(last))
+	}
 	if t.Forgotten > 0 {
 		v.Notes = append(v.Notes, plural(t.Forgotten, "further event")+" left out.")
 	}
@@ -129,12 +141,30 @@ func (t *Timeline) view() *view {
 	return v
 }
 
+// head says in one line what happened.
+func (v *view) head(sessions, failures int) {
+	chains := plural(len(v.Costly), "independent chain")
+	if len(v.Costly) == 1 {
+		chains = "One chain"
+	}
+	switch {
+	case sessions > 0:
+		v.Headline = chains + " cut " + plural(sessions, "session")
+	case failures > 0:
+		v.Headline = chains + ", " + plural(failures, "failed process")
+	case len(v.Quiet) > 0:
+		v.Headline = plural(len(v.Quiet), "stop") + ", and nothing was lost"
+	default:
+		v.Headline = "Nothing stopped"
+	}
+}
+
 func (e *Event) row(number, from int, clock func(time.Time) string) *row {
-	r := &row{Event: e, Number: number, Clock: clock(e.Time), What: e.Text, From: from, Bad: e.bad()}
+	r := &row{Event: e, Number: number, Clock: clock(e.Time), What: e.Text, Because: "root", From: from, Bad: e.bad()}
 	if e.Times > 1 {
 		r.What += fmt.Sprintf(" (%d times)", e.Times)
 	}
-	if e.Session != "" && e.Session != e.Process.Session && !strings.Contains(e.Text, e.Session) {
+	if e.Session != e.Process.Session && !strings.Contains(e.Text, e.Session) {
 		r.What += ", session " + e.Session
 	}
 	switch {
@@ -144,6 +174,11 @@ func (e *Event) row(number, from int, clock func(time.Time) string) *row {
 		r.Because = "left out: " + e.Rule
 	}
 	return r
+}
+
+// bad events did harm. The page draws them solid.
+func (e *Event) bad() bool {
+	return e.Kind == Cut || e.Kind == Failure || e.Kind == Exit && (strings.Contains(e.Text, "killed by") || !strings.HasSuffix(e.Text, "status 0"))
 }
 
 // cost says what a chain cost, and how long it took.
@@ -175,35 +210,20 @@ func (c *Chain) cost(clock func(time.Time) string) string {
 // relations says which chains are independent although they overlap, and where
 // they meet; at most 20 times.
 func (v *view) relations() (notes []string) {
-	met := make([]map[string]bool, len(v.Costly))
-	for i, c := range v.Costly {
-		met[i] = map[string]bool{}
-		for _, e := range c.Events {
-			met[i][cmp.Or(e.Session, e.Process.Session)] = true
-		}
-		delete(met[i], "")
-	}
 	for i, a := range v.Costly {
-		for j, b := range v.Costly[i+1:] {
-			var both []string
-			for s := range met[i] {
-				if met[i+1+j][s] {
-					both = append(both, s)
-				}
+		for _, b := range v.Costly[i+1:] {
+			from, until := b.Events[0].Time, a.Until
+			if b.Until.Before(until) {
+				until = b.Until
 			}
-			slices.Sort(both)
 			where := ""
-			if len(both) > 0 {
+			if both := slices.DeleteFunc(slices.Clone(a.met), func(s string) bool { return !slices.Contains(b.met, s) }); len(both) > 0 {
 				where = short(" They meet in session "+strings.Join(both, ", "), longest) + "."
 			}
-			from, to := b.Events[0].Time, a.Until
-			if b.Until.Before(to) {
-				to = b.Until
-			}
 			switch {
-			case to.After(from):
+			case until.After(from):
 				notes = append(notes, fmt.Sprintf("Chains %d and %d overlap from %s to %s, and no rule links them: they are independent.%s",
-					a.Number, b.Number, v.clock(from), v.clock(to), where))
+					a.Number, b.Number, v.clock(from), v.clock(until), where))
 			case where != "":
 				notes = append(notes, fmt.Sprintf("Chains %d and %d are independent: no rule links them, and %s lie between.%s",
 					a.Number, b.Number, human(from.Sub(a.Until)), where))
@@ -219,23 +239,19 @@ func (v *view) relations() (notes []string) {
 // clock returns how times are written: all alike, no longer than needed, and in
 // the zone of the first.
 func (t *Timeline) clock() func(time.Time) string {
-	var first, last time.Time
-	format := time.TimeOnly
-	for _, c := range t.Chains {
-		for _, e := range c.Events {
-			if first.IsZero() {
-				first = e.Time
-			}
-			last = later(last, e.Time)
-			if e.Time.Nanosecond() != 0 {
-				format = "15:04:05.000"
-			}
+	format, zone := time.TimeOnly, time.UTC
+	for i, c := range t.Chains {
+		if slices.ContainsFunc(c.Events, func(e *Event) bool { return e.Time.Nanosecond() != 0 }) {
+			format = "15:04:05.000"
+		}
+		if i == 0 {
+			zone = c.Events[0].Time.Location()
 		}
 	}
-	if first.YearDay() != last.In(first.Location()).YearDay() {
+	if len(t.Chains) > 0 && t.Chains[0].Events[0].Time.YearDay() != t.Until.In(zone).YearDay() {
 		format = "01-02 " + format
 	}
-	return func(t time.Time) string { return t.In(first.Location()).Format(format) }
+	return func(t time.Time) string { return t.In(zone).Format(format) }
 }
 
 // often says how many cuts there were, where that is not the number of sessions.
