@@ -32,12 +32,10 @@ func (t *Timeline) WriteHTML(w io.Writer) error {
 type page struct {
 	*view
 	Width, Height px
-	AxisY, TicksY px
-	SilenceY      px
-	Silences      []mark // when sessions had no answer
-	Lane          int
+	WaitsY        px
+	Waits         []mark // when sessions had no answer
 	Lanes         []*lane
-	Ticks, Gaps   []label
+	Ticks         []label
 	Bars, Marks   []mark
 	Arrows        []arrow
 	Legend        []Kind
@@ -77,8 +75,8 @@ type arrow struct {
 }
 
 const (
-	laneHeight = 46
-	axisHeight = 44
+	laneHeight = 46 // as in the page's style
+	axisHeight = 44 // likewise
 	margin     = 26
 	frame      = 1026 // the width that the page has for it; what needs more is scrolled
 	colors     = 6    // of chains that cost something; 0 is for the others
@@ -86,7 +84,7 @@ const (
 )
 
 func (t *Timeline) draw() *page {
-	p := &page{view: t.view(), Lane: laneHeight, AxisY: axisHeight - 20, TicksY: axisHeight - 10}
+	p := &page{view: t.view()}
 	chains := slices.Concat(p.Costly, p.Quiet)
 	var rows []*row
 	for _, c := range chains {
@@ -110,7 +108,7 @@ func (t *Timeline) draw() *page {
 			p.place(m)
 		}
 	}
-	p.silences()
+	p.waits()
 	for _, kind := range []Kind{Order, Signal, Stop, Failure, Drain, Phase, Step, Cut, Exit, Wait, Start, Reconnect, Answer} {
 		if slices.ContainsFunc(rows, func(r *row) bool { return r.Kind == kind }) {
 			p.Legend = append(p.Legend, kind)
@@ -223,18 +221,18 @@ func (p *page) place(m mark) {
 	p.Bars = append(p.Bars, m)
 }
 
-// silences draws when sessions had no answer, below the processes.
-func (p *page) silences() {
-	p.SilenceY = p.Height
+// waits draws when sessions had no answer, below the processes.
+func (p *page) waits() {
+	p.WaitsY = p.Height
 	for _, c := range p.Costly {
-		for _, s := range c.silences {
-			m := mark{Color: c.Color, X: p.at(s[0]), Y: p.SilenceY + laneHeight/2 + 4}
+		for _, s := range c.waits {
+			m := mark{Color: c.Color, X: p.at(s[0]), Y: p.WaitsY + laneHeight/2 + 4}
 			m.W = max(p.at(s[1])-m.X, 3)
 			if text := human(s[1].Sub(s[0])); px(7*len(text)) < m.W {
 				m.Caption = &label{m.X + 1, m.Y - 7, text}
 			}
-			p.Silences = append(p.Silences, m)
-			p.Height = p.SilenceY + laneHeight
+			p.Waits = append(p.Waits, m)
+			p.Height = p.WaitsY + laneHeight
 		}
 	}
 }

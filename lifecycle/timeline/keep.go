@@ -37,7 +37,7 @@ func (k *linker) add(l *line, p *Process, kind Kind, cause *Event, rule string) 
 		if rule == "" {
 			e.Rule = follows(kind, cause)
 		}
-		if kind != Start && rule != byWound && rule != byOpen && rule != byLife { // else it is a new stop
+		if kind != Start && rule != byCutBefore && rule != byOpen && rule != byLife { // else it is a new stop
 			e.origin = cause.origin
 		}
 	}
@@ -118,7 +118,7 @@ func (t *Timeline) end() {
 	for _, c := range t.Chains {
 		if c.waiting > 0 {
 			c.Open = true
-			c.silent(t.Until)
+			c.waited(t.Until)
 		}
 	}
 }

@@ -109,7 +109,8 @@ func (k *linker) take(l *line) {
 	}
 	switch {
 	case first && !l.systemd:
-		k.begin(l, p, kind)
+		p.service.now = p
+		k.start(l, p, p.service, kind)
 	case p.waiting != nil && kind != Wait:
 		p.started = k.add(l, p, Start, p.waiting, "")
 		p.waiting = nil
@@ -127,8 +128,12 @@ func (k *linker) take(l *line) {
 	case Wait:
 		k.wait(l, p)
 	case Start:
-		if !first || l.systemd {
-			k.start(l, p)
+		sv := k.service(cmp.Or(l.of, p.Name))
+		if l.child > 1 {
+			sv.now = k.target(l, p)
+			k.start(l, sv.now, sv, kind)
+		} else if l.systemd {
+			k.start(l, p, sv, kind)
 		}
 	case Cut, Reconnect, asks, Answer, over, leaves:
 		k.stream(s, l, p, kind)
@@ -139,50 +144,32 @@ func (k *linker) take(l *line) {
 	}
 }
 
-// begin is called with the first line of a process.
-func (k *linker) begin(l *line, p *Process, kind Kind) {
-	sv := p.service
-	sv.now = p
+// start is the first line of a process, or what a supervisor says of its start:
+// the one that comes first is the event, where it follows an end.
+func (k *linker) start(l *line, p *Process, sv *service, kind Kind) {
 	next := sv.follow(p, l.at)
 	if next == nil || p.started != nil {
 		return
 	}
-	sv.next = nil
-	k.succeed(sv.from, p, l.at)
-	switch {
-	case kind == Wait:
-		p.waiting = next
-	case next.Kind == Start && next.Process != sv.from:
-		p.started = next // a supervisor's line says so
-	default:
-		p.started = k.add(l, p, Start, next, "")
-	}
-}
-
-// start is what a supervisor says of a start. It is an event where it follows an
-// end, and the process's own first line then is none.
-func (k *linker) start(l *line, p *Process) {
-	sv := k.service(cmp.Or(l.of, p.Name))
-	to := p
-	if l.child > 1 {
-		to = k.target(l, p)
-		sv.now = to
-	}
-	next := sv.follow(to, l.at)
-	if next == nil || next.Kind == Start {
-		return
-	}
-	e := k.add(l, to, Start, next, "")
 	if next.Kind == Wait && next.Until.IsZero() {
 		next.Until = l.at
 	}
-	if l.systemd {
-		sv.next = e // the process's own lines are still to come
+	switch {
+	case l.systemd: // the process's own lines are still to come
+		if next.Kind != Start {
+			sv.next = k.add(l, p, Start, next, "")
+		}
 		return
+	case kind == Wait:
+		p.waiting = next
+	case next.Kind == Start:
+		p.started = next
+	default:
+		p.started = k.add(l, p, Start, next, "")
 	}
-	to.started, sv.next = e, nil
-	to.First = cmp.Or(to.First, l.at)
-	k.succeed(sv.from, to, l.at)
+	sv.next = nil
+	p.First = cmp.Or(p.First, l.at)
+	k.succeed(sv.from, p, l.at)
 }
 
 // order is a signal, or a stop, for somebody else.
@@ -197,7 +184,7 @@ func (k *linker) order(l *line, p *Process) {
 	case p.ending(l.at) != nil:
 		cause, rule = p.latest, byOwnStop
 	default:
-		cause, rule = k.unhealed(l, o.of, o.to)
+		cause, rule = k.unanswered(l, o.of, o.to)
 	}
 	o.Event = k.add(l, p, Order, cause, rule)
 	k.orders = append(k.orders, o)
@@ -223,18 +210,18 @@ func (k *linker) sent(l *line, p *Process) *Event {
 	})
 }
 
-// unhealed returns what still hurts of an earlier stop: what happens now to the
+// unanswered returns what has no answer since an earlier stop: what happens now to the
 // same service, or to a session, belongs to that. Not for ever: a session may
 // never come back.
-func (k *linker) unhealed(l *line, name string, p *Process) (*Event, string) {
+func (k *linker) unanswered(l *line, name string, p *Process) (*Event, string) {
 	session := l.session
 	if p != nil {
 		session = cmp.Or(session, p.Session)
 	}
-	if s, ok := k.sessions.get(session); ok && s.hurt != nil && l.at.Sub(s.since().Time) < follow {
-		return s.since(), byWound
+	if s, ok := k.sessions.get(session); ok && s.cutBy != nil && l.at.Sub(s.since().Time) < follow {
+		return s.since(), byCutBefore
 	}
-	if sv, ok := k.services.get(name); ok && sv.stop != nil && sv.stop.chain.hurt > 0 && l.at.Sub(sv.stop.Time) < follow {
+	if sv, ok := k.services.get(name); ok && sv.stop != nil && sv.stop.chain.owed > 0 && l.at.Sub(sv.stop.Time) < follow {
 		return sv.stop, byOpen
 	}
 	return nil, ""
@@ -255,13 +242,13 @@ func (k *linker) stop(l *line, p *Process, kind Kind) {
 	case failed && p.young(l.at):
 		cause, rule = p.started, byLife
 	default:
-		cause, rule = k.unhealed(l, p.Name, p)
+		cause, rule = k.unanswered(l, p.Name, p)
 	}
 	k.ends(p, k.add(l, p, kind, cause, rule))
 	if kind == Failure {
 		p.fails(p.stop)
 		if p.Session != "" && !strings.HasPrefix(l.msg, "task") {
-			k.wound(k.session(p.Session), p.stop)
+			k.countCut(k.session(p.Session), p.stop)
 		}
 	}
 }
@@ -316,7 +303,7 @@ func (k *linker) exit(l *line, p *Process) {
 	case bad && p.young(l.at):
 		cause, rule = p.started, byLife
 	default:
-		cause, rule = k.unhealed(l, p.Name, p)
+		cause, rule = k.unanswered(l, p.Name, p)
 	}
 	e := k.add(l, p, Exit, cause, rule)
 	p.exit, p.Last = e, l.at
@@ -335,7 +322,7 @@ func (k *linker) exit(l *line, p *Process) {
 	slices.Sort(left)
 	e.Text = say(e.Text, ", left open: %s", strings.Join(left, ", "))
 	if p.Session != "" {
-		k.wound(k.session(p.Session), e)
+		k.countCut(k.session(p.Session), e)
 	}
 }
 

@@ -17,7 +17,7 @@ const (
 	byServer    = "the session's server was stopping"
 	byClient    = "the session's own process was ending"
 	byNearest   = "the latest stop, within 30 s, as its server is not in the logs"
-	byWound     = "the session was cut before, and has had no answer since"
+	byCutBefore = "the session was cut before, and has had no answer since"
 	byOpen      = "stopped before, and its sessions have had no answer since"
 	byLife      = "failed again within 15 min of its start"
 	byExit      = "its predecessor of the same name exited"

@@ -16,8 +16,8 @@ type session struct {
 
 	cut     *Event // the latest
 	back    *Event // its return since then
-	hurt    *Chain // that cut it, while it had no answer since then
-	counted bool   // it is gone, or waits for its answer, on hurt's account
+	cutBy   *Chain // that cut it, while it had no answer since then
+	counted bool   // it is gone, or waits for its answer, on cutBy's account
 }
 
 func (k *linker) session(name string) *session {
@@ -56,9 +56,9 @@ func (k *linker) stream(s *session, l *line, p *Process, kind Kind) {
 		if l.signal != "" && p == s.client {
 			k.ends(p, e)
 		}
-		k.wound(s, e)
+		k.countCut(s, e)
 	case Reconnect:
-		if s.hurt == nil || s.back != nil {
+		if s.cutBy == nil || s.back != nil {
 			return
 		}
 		cause, rule := s.since(), byCut
@@ -71,14 +71,14 @@ func (k *linker) stream(s *session, l *line, p *Process, kind Kind) {
 		s.asking = true
 		s.count(l.at, true)
 	case Answer:
-		if s.hurt != nil {
+		if s.cutBy != nil {
 			k.add(l, p, Answer, s.since(), byReconnect)
 		}
 		s.asking = false
-		s.heal(l.at)
+		s.answered(l.at)
 	case leaves:
 		s.left = true
-		s.heal(l.at)
+		s.answered(l.at)
 	}
 }
 
@@ -87,7 +87,7 @@ func (s *session) since() *Event {
 	switch c := s.client; {
 	case s.back != nil:
 		return s.back
-	case c != nil && c.started != nil && c.started.chain == s.hurt && !c.started.Time.Before(s.cut.Time):
+	case c != nil && c.started != nil && c.started.chain == s.cutBy && !c.started.Time.Before(s.cut.Time):
 		return c.started
 	}
 	return s.cut
@@ -110,13 +110,13 @@ func (k *linker) cutter(s *session, l *line) (*Event, string) {
 	if s.server == nil && l.signal == "" && recent(k.stopped, nearby) && k.stopped.Process != s.client {
 		return k.stopped, byNearest
 	}
-	return k.unhealed(l, "", nil)
+	return k.unanswered(l, "", nil)
 }
 
-// wound counts a cut of a session; what one stop does to its streams and its
+// countCut counts a cut of a session; what one stop does to its streams and its
 // process is one. What it waited for until now was on the account of the chain
 // that cut it before.
-func (k *linker) wound(s *session, e *Event) {
+func (k *linker) countCut(s *session, e *Event) {
 	e.Session = s.name
 	c := e.chain
 	if s.cut == nil || e.origin != s.cut.origin {
@@ -125,10 +125,10 @@ func (k *linker) wound(s *session, e *Event) {
 	if !slices.Contains(c.Sessions, s.name) && len(c.Sessions) < 1000 {
 		c.Sessions = append(c.Sessions, s.name)
 	}
-	if s.hurt != c {
-		s.heal(e.Time)
-		s.hurt = c
-		c.hurt++
+	if s.cutBy != c {
+		s.answered(e.Time)
+		s.cutBy = c
+		c.owed++
 	}
 	s.cut, s.back = e, nil
 	s.count(e.Time, true)
@@ -136,7 +136,7 @@ func (k *linker) wound(s *session, e *Event) {
 
 // count begins or ends the time that s waits on the account of a chain.
 func (s *session) count(at time.Time, on bool) {
-	c := s.hurt
+	c := s.cutBy
 	if c == nil || s.counted == on {
 		return
 	}
@@ -145,28 +145,28 @@ func (s *session) count(at time.Time, on bool) {
 			c.since = at
 		}
 	} else if c.waiting--; c.waiting == 0 {
-		c.silent(at)
+		c.waited(at)
 	}
 }
 
-// silent ends a time in which sessions waited.
-func (c *Chain) silent(until time.Time) {
+// waited ends a time in which sessions waited.
+func (c *Chain) waited(until time.Time) {
 	c.Unanswered += until.Sub(c.since)
 	c.Until = later(c.Until, until)
-	if n := len(c.silences); n > 0 && c.silences[n-1][1].Equal(c.since) {
-		c.silences[n-1][1] = until
+	if n := len(c.waits); n > 0 && c.waits[n-1][1].Equal(c.since) {
+		c.waits[n-1][1] = until
 	} else if n < 200 {
-		c.silences = append(c.silences, [2]time.Time{c.since, until})
+		c.waits = append(c.waits, [2]time.Time{c.since, until})
 	}
 }
 
-// heal ends the account of the chain that hurt s.
-func (s *session) heal(at time.Time) {
-	if s.hurt != nil {
+// answered ends the account of the chain that cut s.
+func (s *session) answered(at time.Time) {
+	if s.cutBy != nil {
 		s.count(at, false)
-		s.hurt.Until = later(s.hurt.Until, at)
-		s.hurt.hurt--
-		s.hurt = nil
+		s.cutBy.Until = later(s.cutBy.Until, at)
+		s.cutBy.owed--
+		s.cutBy = nil
 	}
 }
 
@@ -177,11 +177,11 @@ func (k *linker) succeed(from, p *Process, at time.Time) {
 		return
 	}
 	old, s := k.session(from.Session), k.session(p.Session)
-	if old.hurt == nil || s.hurt != nil {
+	if old.cutBy == nil || s.cutBy != nil {
 		return
 	}
-	s.hurt, s.cut, s.asking, s.counted = old.hurt, old.cut, old.asking, old.counted
+	s.cutBy, s.cut, s.asking, s.counted = old.cutBy, old.cut, old.asking, old.counted
 	s.count(at, s.asking)
-	s.hurt.Until = later(s.hurt.Until, at)
-	old.hurt, old.counted = nil, false
+	s.cutBy.Until = later(s.cutBy.Until, at)
+	old.cutBy, old.counted = nil, false
 }

@@ -85,48 +85,50 @@ func (t *Timeline) view() *view {
 	numbers := map[*Event]int{}
 	sessions := map[string]bool{}
 	cuts, failures := 0, 0
-	var first, last time.Time
-	for _, costly := range []bool{true, false} {
-		for _, c := range t.Chains {
-			if c.Costly() != costly {
-				continue
+	quiet := slices.DeleteFunc(slices.Clone(t.Chains), (*Chain).Costly)
+	chains := append(slices.DeleteFunc(slices.Clone(t.Chains), func(c *Chain) bool { return !c.Costly() }), quiet...)
+	for i, c := range chains {
+		root := c.Events[0]
+		cv := &chainView{Chain: c, Number: i + 1, Title: root.Process.Label() + ": " + root.Text, Cost: v.cost(c), Clock: v.clock(root.Time)}
+		for _, e := range c.Events {
+			numbers[e] = len(numbers) + 1
+			cv.Rows = append(cv.Rows, v.row(e, numbers[e], numbers[e.Cause]))
+			if s := cmp.Or(e.Session, e.Process.Session); s != "" && !slices.Contains(cv.met, s) {
+				cv.met = append(cv.met, s)
 			}
-			root := c.Events[0]
-			cv := &chainView{
-				Chain: c, Number: len(v.Costly) + len(v.Quiet) + 1,
-				Title: root.Process.Label() + ": " + root.Text, Cost: c.cost(v.clock), Clock: v.clock(root.Time),
-			}
-			for _, e := range c.Events {
-				numbers[e] = len(numbers) + 1
-				cv.Rows = append(cv.Rows, e.row(numbers[e], numbers[e.Cause], v.clock))
-				if s := cmp.Or(e.Session, e.Process.Session); s != "" {
-					cv.met = append(cv.met, s)
-				}
-			}
-			slices.Sort(cv.met)
-			cv.met = slices.Compact(cv.met)
-			for _, s := range c.Sessions {
-				sessions[s] = true
-			}
-			cuts, failures = cuts+c.Cuts, failures+c.Failures
-			if first.IsZero() || root.Time.Before(first) {
-				first = root.Time
-			}
-			last = later(last, c.Until)
-			if costly {
-				cv.Color = len(v.Costly)%colors + 1
-				v.Costly = append(v.Costly, cv)
-			} else {
-				v.Quiet = append(v.Quiet, cv)
-			}
+		}
+		slices.Sort(cv.met)
+		for _, s := range c.Sessions {
+			sessions[s] = true
+		}
+		cuts, failures = cuts+c.Cuts, failures+c.Failures
+		if c.Costly() {
+			cv.Color = i%colors + 1
+			v.Costly = append(v.Costly, cv)
+		} else {
+			v.Quiet = append(v.Quiet, cv)
 		}
 	}
 	v.Summary = fmt.Sprintf("%s, %s: %s that cost something, %d that cost nothing; %s cut%s",
 		plural(t.Lines, "line"), plural(len(numbers), "event"), plural(len(v.Costly), "chain"), len(v.Quiet),
 		plural(len(sessions), "session"), often(cuts, len(sessions)))
-	v.head(len(sessions), failures)
-	if len(t.Chains) > 0 {
-		v.Span = fmt.Sprintf("%s, %s to %s", first.Format("2 January 2006"), v.clock(first), v.clock(last))
+	which := "independent chain"
+	if len(v.Costly) == 1 {
+		which = "chain"
+	}
+	switch which = plural(len(v.Costly), which); {
+	case len(chains) == 0:
+		v.Headline = "Nothing stopped"
+	case len(v.Costly) == 0:
+		v.Headline = plural(len(chains), "stop") + ", and nothing was lost"
+	case cuts > 0:
+		v.Headline = which + " cut " + plural(len(sessions), "session")
+	default:
+		v.Headline = which + ", " + plural(failures, "failed process")
+	}
+	if len(chains) > 0 {
+		first := t.Chains[0].Events[0].Time
+		v.Span = fmt.Sprintf("%s, %s to %s", first.Format("2 January 2006"), v.clock(first), v.clock(t.Until))
 	}
 	if t.Forgotten > 0 {
 		v.Notes = append(v.Notes, plural(t.Forgotten, "further event")+" left out.")
@@ -141,26 +143,8 @@ func (t *Timeline) view() *view {
 	return v
 }
 
-// head says in one line what happened.
-func (v *view) head(sessions, failures int) {
-	chains := plural(len(v.Costly), "independent chain")
-	if len(v.Costly) == 1 {
-		chains = "One chain"
-	}
-	switch {
-	case sessions > 0:
-		v.Headline = chains + " cut " + plural(sessions, "session")
-	case failures > 0:
-		v.Headline = chains + ", " + plural(failures, "failed process")
-	case len(v.Quiet) > 0:
-		v.Headline = plural(len(v.Quiet), "stop") + ", and nothing was lost"
-	default:
-		v.Headline = "Nothing stopped"
-	}
-}
-
-func (e *Event) row(number, from int, clock func(time.Time) string) *row {
-	r := &row{Event: e, Number: number, Clock: clock(e.Time), What: e.Text, Because: "root", From: from, Bad: e.bad()}
+func (v *view) row(e *Event, number, from int) *row {
+	r := &row{Event: e, Number: number, Clock: v.clock(e.Time), What: e.Text, Because: "root", From: from, Bad: e.bad()}
 	if e.Times > 1 {
 		r.What += fmt.Sprintf(" (%d times)", e.Times)
 	}
@@ -182,7 +166,7 @@ func (e *Event) bad() bool {
 }
 
 // cost says what a chain cost, and how long it took.
-func (c *Chain) cost(clock func(time.Time) string) string {
+func (v *view) cost(c *Chain) string {
 	took := c.Until.Sub(c.Events[0].Time)
 	if !c.Costly() {
 		var path []string
@@ -193,7 +177,7 @@ func (c *Chain) cost(clock func(time.Time) string) string {
 		}
 		return fmt.Sprintf("%s in %s%s", plural(len(c.Events), "event"), human(took), say("", ": %s", strings.Join(path, " → ")))
 	}
-	s := fmt.Sprintf("%s to %s, %s", clock(c.Events[0].Time), clock(c.Until), human(took))
+	s := fmt.Sprintf("%s to %s, %s", v.clock(c.Events[0].Time), v.clock(c.Until), human(took))
 	var lost []string
 	if c.Failures > 0 {
 		lost = append(lost, plural(c.Failures, "failed process"))

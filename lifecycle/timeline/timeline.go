@@ -88,11 +88,11 @@ type Chain struct {
 
 	forgotten bool
 
-	hurt    int       // sessions that were cut and had no answer since
+	owed    int       // sessions that were cut and had no answer since
 	waiting int       // of these, those whose time counts
 	since   time.Time // since when waiting is not 0
 
-	silences [][2]time.Time // what Unanswered is made of, the latest
+	waits [][2]time.Time // what Unanswered is made of, the first 200
 }
 
 // Costly reports whether a session was cut or a process failed. Other chains are
