@@ -23,7 +23,8 @@
 // What has a Logger field writes these messages with these attributes, so that
 // the lines of many processes can be read together, by people and by the
 // timeline. Add the pid with [log/slog.Logger.With], and who for the program's
-// name.
+// name. An error or a stack is there where there is one; backoff is the policy's
+// level, as level is slog's own key.
 //
 //	stop                     cause, signal
 //	drain began              cause, deadline
@@ -36,7 +37,7 @@
 //	task failed              task, error
 //	task not started         task
 //	tasks left               live, error
-//	restart wait             error or cause, ran, level, wait
+//	restart wait             error or cause, ran, backoff, wait
 //	sessions cut again       sessions, runs
 //	ledger unavailable       path, error, wait
 //	lock wait                path, holder

@@ -138,3 +138,51 @@ func TestDocsVerify(t *testing.T) {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
+
+// The table in doc.go has each line that the library logs, with each attribute
+// that stands beside its message, and nothing that the library does not log.
+func TestLogLines(t *testing.T) {
+	doc, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := map[string]string{}
+	for _, row := range regexp.MustCompile(`(?m)^//\t(\S.*?)  +(\S.*)$`).FindAllStringSubmatch(string(doc), -1) {
+		rows[row[1]] = row[2]
+	}
+	var code strings.Builder
+	for _, pattern := range []string{"drain/*.go", "lifecycle/*.go", "restart/*.go", "internal/labels/*.go"} {
+		names, err := filepath.Glob(pattern)
+		if err != nil || names == nil {
+			t.Fatalf("%s: %v", pattern, err)
+		}
+		for _, name := range names {
+			source, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.HasSuffix(name, "_test.go") {
+				code.Write(source)
+			}
+		}
+	}
+	logged := map[string]bool{}
+	for _, call := range regexp.MustCompile(`(?:warn|Context|Log)\([^"]*"([a-z ]+)"(.*)`).FindAllStringSubmatch(code.String(), -1) {
+		logged[call[1]] = true
+		for _, key := range regexp.MustCompile(`, "([a-z]+)", `).FindAllStringSubmatch(call[2], -1) {
+			if !regexp.MustCompile(`\b` + key[1] + `\b`).MatchString(rows[call[1]]) {
+				t.Errorf("doc.go: %q has no %s", call[1], key[1])
+			}
+		}
+	}
+	for msg, keys := range rows {
+		if !logged[msg] {
+			t.Errorf("doc.go: nobody logs %q", msg)
+		}
+		for _, key := range regexp.MustCompile(`, | or `).Split(keys, -1) {
+			if !strings.Contains(code.String(), strconv.Quote(key)+", ") {
+				t.Errorf("doc.go: %q: nobody logs %s", msg, key)
+			}
+		}
+	}
+}

@@ -100,7 +100,7 @@ func (l *Ledger) Begin(ctx context.Context) error {
 	case l.run != nil:
 		return nil
 	default:
-		warn(ctx, l.Policy.Logger, "restart wait", "cause", last.cause.String(), "ran", last.took, "level", last.level, "wait", wait)
+		warn(ctx, l.Policy.Logger, "restart wait", "cause", last.cause.String(), "ran", last.took, "backoff", last.level, "wait", wait)
 	}
 	if err := pause(ctx, "restart", wait); err != nil {
 		return err

@@ -279,7 +279,7 @@ func TestLedgerWaitIsTold(t *testing.T) {
 		begin := time.Now()
 		ctx := context.WithValue(t.Context(), wire.WaitKey, wire.Waits(func(what string, until time.Time) { told += fmt.Sprint(what, " ", until.Sub(begin)) }))
 		w.ledger().Begin(ctx)
-		if told != "restart 1s" || !strings.Contains(w.log.String(), `level=WARN msg="restart wait" cause=failed ran=0s level=1 wait=1s`) {
+		if told != "restart 1s" || !strings.Contains(w.log.String(), `level=WARN msg="restart wait" cause=failed ran=0s backoff=1 wait=1s`) {
 			t.Errorf("%q, %q", told, w.log.String())
 		}
 	})

@@ -164,7 +164,7 @@ func (p *Policy) backOff(ctx context.Context, level *int, began time.Time, err e
 	var wait time.Duration
 	*level, wait = p.decide(*level, ran, true, retryAfter(err), began.UnixNano())
 	if p.Logger != nil {
-		p.Logger.WarnContext(ctx, "restart wait", "error", err, "ran", ran, "level", *level, "wait", wait)
+		p.Logger.WarnContext(ctx, "restart wait", "error", err, "ran", ran, "backoff", *level, "wait", wait)
 	}
 	_ = sleep(ctx, wait) // the loop sees ctx
 	return true

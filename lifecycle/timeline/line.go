@@ -87,6 +87,7 @@ func (l *line) slog(m map[string]any) error {
 	level, _ := m["level"].(string)
 	l.isError = strings.HasPrefix(level, "ERROR")
 	delete(m, "time")
+	delete(m, "level")
 	delete(m, "msg")
 	flatten("", m, l.attrs)
 	return nil
@@ -110,9 +111,7 @@ func flatten(prefix string, m map[string]any, into map[string]string) {
 // list returns the attributes, sorted.
 func (l *line) list() (list []string) {
 	for key, value := range l.attrs {
-		if key != "level" || len(value) < 3 { // slog's level; a policy's is a number
-			list = append(list, key+"="+value)
-		}
+		list = append(list, key+"="+value)
 	}
 	slices.Sort(list)
 	return list

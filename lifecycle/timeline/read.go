@@ -168,7 +168,7 @@ func (in *input) run(row string) ([]*line, error) {
 	if err = errors.Join(err, notPID); err != nil {
 		return nil, fmt.Errorf("not a ledger's row: %w", err)
 	}
-	start := line{in: in, n: in.lines, at: began, pid: pid, msg: "run began", attrs: map[string]string{"level": f[1], "waited": f[2]}}
+	start := line{in: in, n: in.lines, at: began, pid: pid, msg: "run began", attrs: map[string]string{"backoff": f[1], "waited": f[2]}}
 	lasted, err := time.ParseDuration(f[4])
 	if err != nil {
 		return []*line{&start}, nil

@@ -145,7 +145,7 @@ func (l *line) text(kind Kind) string {
 		}
 		return "exited with status " + cmp.Or(l.status, "?")
 	case Wait:
-		return say(l.msg, " %s", a["wait"], ", level %s", a["level"], ": held by pid %s", a["holder.pid"], ": %s", cmp.Or(why, a["cause"]))
+		return say(l.msg, " %s", a["wait"], ", level %s", a["backoff"], ": held by %s", a["holder"], ": %s", cmp.Or(why, a["cause"]))
 	case Start:
 		return say(l.msg, " after a wait of %s", strings.TrimPrefix(a["waited"], "0s"))
 	case Reconnect:
