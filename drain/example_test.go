@@ -56,10 +56,11 @@ func ExampleStep() {
 	plan := drain.Plan{Budget: 500 * time.Millisecond, Phases: []drain.Phase{{Name: "peers", Steps: []drain.Step{step}}}}
 	_, err := plan.Run(context.Background())
 	fmt.Println(err)
-	fmt.Println(errors.Is(err, context.DeadlineExceeded))
+	var failed *drain.StepError
+	fmt.Println(errors.As(err, &failed) && failed.Outcome == drain.Killed, errors.Is(err, context.DeadlineExceeded))
 	// Output:
 	// drain: peers: peer: killed: out of time in phase peers
-	// true
+	// true true
 }
 
 func ExampleGate() {

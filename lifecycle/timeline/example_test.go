@@ -53,3 +53,20 @@ func ExampleEvent() {
 	// drain began <- the stop of the same process
 	// received SIGTERM <-
 }
+
+// What an outage cost.
+func ExampleChain() {
+	log := strings.NewReader(`
+{"time":"2026-05-20T22:55:01Z","msg":"stop","who":"gateway","signal":"terminated"}
+{"time":"2026-05-20T22:55:13Z","msg":"cut","who":"cli","session":"225211"}
+{"time":"2026-05-20T22:55:38Z","msg":"answered","who":"cli","session":"225211"}
+`)
+	t := timeline.Read(timeline.Input{Name: "log", Reader: log})
+	for _, c := range t.Chains {
+		if c.Costly() {
+			fmt.Println(c.Events[0].Process.Label(), c.Failures, c.Cuts, c.Sessions, c.Unanswered)
+		}
+	}
+	// Output:
+	// gateway 0 1 [225211] 25s
+}

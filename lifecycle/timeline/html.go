@@ -165,7 +165,7 @@ func (p *page) lanes(rows []*row) map[*Process]*lane {
 	for _, r := range rows {
 		lanes[r.Process] = new(lane)
 	}
-	all := slices.SortedFunc(maps.Keys(lanes), func(a, b *Process) int { return cmp.Or(a.First.Compare(b.First), cmp.Compare(a.Label(), b.Label())) })
+	all := slices.SortedFunc(maps.Keys(lanes), func(a, b *Process) int { return cmp.Or(a.first.Compare(b.first), cmp.Compare(a.Label(), b.Label())) })
 	rank := map[string]int{}
 	for i, pr := range slices.Backward(all) {
 		rank[pr.Name] = i
@@ -175,7 +175,7 @@ func (p *page) lanes(rows []*row) map[*Process]*lane {
 		top := px(axisHeight + i*laneHeight)
 		*lanes[pr] = lane{
 			Name: pr.Name, Sub: strings.TrimSpace(strings.TrimPrefix(pr.Label(), pr.Name)), Top: top, Y: top + laneHeight/2,
-			Life: top + laneHeight/2 - 1.5, X: p.at(pr.First), W: p.at(pr.Last) - p.at(pr.First),
+			Life: top + laneHeight/2 - 1.5, X: p.at(pr.first), W: p.at(pr.last) - p.at(pr.first),
 		}
 		p.Lanes = append(p.Lanes, lanes[pr])
 	}

@@ -72,15 +72,15 @@ func (k *linker) writer(l *line) (p *Process, first bool) {
 	if l.who != "" && !p.named {
 		p.Name, p.service, p.named = name, k.service(name), true
 	}
-	if first = p.First.IsZero(); first {
-		p.First = l.at
+	if first = p.first.IsZero(); first {
+		p.first = l.at
 		if l.of == "" && l.child == 0 {
 			p.Session = l.session
 		}
 	} else if p.Session != l.session {
 		p.Session = "" // it serves several
 	}
-	p.Last = l.at
+	p.last = l.at
 	return p, first
 }
 
@@ -168,7 +168,7 @@ func (k *linker) start(l *line, p *Process, sv *service, kind Kind) {
 		p.started = k.add(l, p, Start, next, "")
 	}
 	sv.next = nil
-	p.First = cmp.Or(p.First, l.at)
+	p.first = cmp.Or(p.first, l.at)
 	k.succeed(sv.from, p, l.at)
 }
 
@@ -306,7 +306,7 @@ func (k *linker) exit(l *line, p *Process) {
 		cause, rule = k.unanswered(l, p.Name, p)
 	}
 	e := k.add(l, p, Exit, cause, rule)
-	p.exit, p.Last = e, l.at
+	p.exit, p.last = e, l.at
 	p.service.next, p.service.from = e, p
 	p.stop = cmp.Or(p.stop, e)
 	if !bad {

@@ -2,6 +2,7 @@ package timeline_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -160,7 +161,7 @@ func TestLedger(t *testing.T) {
 	}
 }
 
-// What a real ledger writes, its lines and its table, is understood.
+// What a real ledger and a real lock write, lines and table, is understood.
 func TestRealLedger(t *testing.T) {
 	var out bytes.Buffer
 	logger := slog.New(slog.NewJSONHandler(&out, nil)).With("pid", os.Getpid(), "who", "web")
@@ -170,6 +171,17 @@ func TestRealLedger(t *testing.T) {
 			t.Fatal(err)
 		}
 		l.End(errors.New("no network"), "s1", "s2")
+	}
+	first := restart.Lock{Path: filepath.Join(t.TempDir(), "lock")}
+	if err := first.Acquire(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer first.Release(t.Context())
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	second := restart.Lock{Path: first.Path, Logger: logger}
+	if err := second.Acquire(ctx); err == nil {
+		t.Fatal("two hold the lock")
 	}
 	table, err := l.Table()
 	if err != nil {
@@ -181,10 +193,15 @@ func TestRealLedger(t *testing.T) {
 		want  []string
 	}{
 		{lines("web.ledger", table), 6, []string{"run ended: failed after"}},
-		{lines("web.jsonl", out.String()), 4, []string{"level 1: failed", "sessions cut again: 2"}},
+		{lines("web.jsonl", out.String()), 5, []string{"level 1: failed", "sessions cut again: 2", fmt.Sprintf("lock wait: held by pid %d since", os.Getpid())}},
 	} {
 		tl := timeline.Read(tt.in)
 		got := text(t, tl)
+		for _, c := range tl.Chains {
+			for _, e := range c.Events {
+				got += e.Text + "\n"
+			}
+		}
 		if tl.Lines != tt.lines || len(tl.Unread) > 0 {
 			t.Errorf("%s: %d lines, want %d, unread %v", tt.in.Name, tl.Lines, tt.lines, tl.Unread)
 		}

@@ -142,11 +142,10 @@ const (
 // A Process is one that wrote lines, or that lines are about.
 type Process struct {
 	Name    string
-	PID     int       // 0 where it is not known
-	Session string    // whose own process it is; "" for a server
-	First   time.Time // of its lines
-	Last    time.Time
+	PID     int    // 0 where it is not known
+	Session string // whose own process it is; "" for a server
 
+	first, last        time.Time // of its lines
 	service            *service
 	stop, drain, phase *Event // why it ends, and what it has come to
 	latest             *Event // since then
