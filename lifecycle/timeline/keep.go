@@ -105,12 +105,12 @@ func (t *Timeline) forget() {
 	t.Chains = append(kept, t.Chains[half:]...)
 }
 
-func (t *Timeline) lost(u Unread) {
-	if len(t.Unread) == mostUnread {
+func (t *Timeline) lost(err error) {
+	if len(t.Unread) < mostUnread {
+		t.Unread = append(t.Unread, err)
+	} else {
 		t.MoreUnread++
-		return
 	}
-	t.Unread = append(t.Unread, u)
 }
 
 // end closes the accounts at the end of the lines.

@@ -25,7 +25,7 @@ type input struct {
 	last   *line              // for what has no time: the trace of a crash
 	crash  bool               // what follows is a trace
 	ledger bool               // what follows are the rows of a ledger's table
-	lost   func(Unread)
+	lost   func(error)
 }
 
 const (
@@ -34,7 +34,7 @@ const (
 )
 
 // merge calls take with the lines of all inputs.
-func merge(inputs []Input, take func(*line), lost func(Unread)) {
+func merge(inputs []Input, take func(*line), lost func(error)) {
 	var live []*input
 	for i, in := range inputs {
 		live = append(live, &input{Input: in, r: bufio.NewReaderSize(in, 64<<10), number: i, keys: newRecent[time.Time](window), lost: lost})
@@ -91,7 +91,7 @@ func pidKey(pid int) string { return "pid " + strconv.Itoa(pid) }
 func (in *input) next() []*line {
 	text, err := in.line()
 	if err != nil && err != io.EOF {
-		in.lost(Unread{in.Name, 0, err.Error()})
+		in.lost(fmt.Errorf("%s: %w", in.Name, err))
 	}
 	in.done = err != nil
 	switch text = bytes.TrimSpace(text); {
@@ -133,7 +133,7 @@ func (in *input) line() (text []byte, err error) {
 
 func (in *input) unread(err error) {
 	if err != nil {
-		in.lost(Unread{in.Name, in.lines, err.Error()})
+		in.lost(fmt.Errorf("%s:%d: %w", in.Name, in.lines, err))
 	}
 }
 

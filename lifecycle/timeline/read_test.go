@@ -48,7 +48,7 @@ func TestUnread(t *testing.T) {
 	tl := timeline.Read(timeline.Input{Name: "a.jsonl", Reader: broken})
 	var got []string
 	for _, u := range tl.Unread {
-		got = append(got, u.String())
+		got = append(got, u.Error())
 	}
 	want := []string{
 		"a.jsonl:2: the line is torn", "a.jsonl:3: not JSON: invalid character 't' after object key:value pair", "a.jsonl:5: not JSON",

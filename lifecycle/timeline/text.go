@@ -45,20 +45,13 @@ func (t *Timeline) WriteText(w io.Writer) error {
 	return nil
 }
 
-func (u Unread) String() string {
-	if u.Line == 0 {
-		return u.Input + ": " + u.Why
-	}
-	return fmt.Sprintf("%s:%d: %s", u.Input, u.Line, u.Why)
-}
-
 // A view is a timeline in words, the same for the text and for the page.
 type view struct {
+	*Timeline
 	Headline, Span, Summary string
 	Costly, Quiet           []*chainView
-	Notes                   []string // what chains have to do with each other
-	Unread                  []string
-	clock                   func(time.Time) string
+	Notes                   []string               // what chains have to do with each other
+	clock                   func(time.Time) string // how times are written
 }
 
 type chainView struct {
@@ -81,7 +74,7 @@ type row struct {
 }
 
 func (t *Timeline) view() *view {
-	v := &view{clock: t.clock()}
+	v := &view{Timeline: t, clock: t.clock()}
 	numbers := map[*Event]int{}
 	sessions := map[string]bool{}
 	cuts, failures := 0, 0
@@ -134,12 +127,6 @@ func (t *Timeline) view() *view {
 		v.Notes = append(v.Notes, plural(t.Forgotten, "further event")+" left out.")
 	}
 	v.Notes = append(v.Notes, v.relations()...)
-	for _, u := range t.Unread {
-		v.Unread = append(v.Unread, u.String())
-	}
-	if t.MoreUnread > 0 {
-		v.Unread = append(v.Unread, fmt.Sprintf("and %d lines more", t.MoreUnread))
-	}
 	return v
 }
 

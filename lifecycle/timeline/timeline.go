@@ -59,21 +59,13 @@ type Input struct {
 type Timeline struct {
 	Lines      int       // that could be read
 	Chains     []*Chain  // in the order of their roots
-	Unread     []Unread  // the first 100 lines that could not be read
+	Unread     []error   // the first 100 lines that could not be read: "input:line: why", or "input: why" for its rest
 	MoreUnread int       // further ones
 	Forgotten  int       // events
 	Until      time.Time // of the last line
 
 	spare int  // events that may still be kept
 	full  bool // nothing more can be forgotten
-}
-
-// An Unread is a line that could not be read, or where Line is 0, the rest of an
-// input.
-type Unread struct {
-	Input string
-	Line  int
-	Why   string
 }
 
 // A Chain is all that follows from one event, its root.
