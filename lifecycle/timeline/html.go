@@ -134,7 +134,7 @@ func (p *page) scale(rows []*row) {
 	for i := 1; i < len(p.times); i++ {
 		sum += gap(i)
 	}
-	room := min(7, 12000/n)
+	room := min(5, 12000/n)
 	stretch := max(420, frame-2*margin-room*n) / sum
 	p.xs = []px{margin}
 	for i := 1; i < len(p.times); i++ {

@@ -57,11 +57,6 @@ func (p *Process) ending(at time.Time) *Event {
 	return p.latest
 }
 
-// young reports whether what fails now failed before its start.
-func (p *Process) young(at time.Time) bool {
-	return p.started != nil && at.Sub(p.started.Time) < follow
-}
-
 // fails counts a process that failed, once.
 func (p *Process) fails(e *Event) {
 	if !p.failed {

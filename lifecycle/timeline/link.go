@@ -234,16 +234,7 @@ func (k *linker) stop(l *line, p *Process, kind Kind) {
 		return
 	}
 	failed := kind == Failure || strings.HasPrefix(l.attrs["cause"], "lifecycle: task ") // the stop may come first
-	cause, rule := k.sent(l, p), bySignal
-	switch {
-	case cause != nil && (kind == Signal || p.ending(l.at) == nil):
-	case p.ending(l.at) != nil:
-		cause, rule = p.latest, ""
-	case failed && p.young(l.at):
-		cause, rule = p.started, byLife
-	default:
-		cause, rule = k.unanswered(l, p.Name, p)
-	}
+	cause, rule := k.why(l, p, kind, failed)
 	k.ends(p, k.add(l, p, kind, cause, rule))
 	if kind == Failure {
 		p.fails(p.stop)
@@ -251,6 +242,21 @@ func (k *linker) stop(l *line, p *Process, kind Kind) {
 			k.countCut(k.session(p.Session), p.stop)
 		}
 	}
+}
+
+// why returns the cause of p's stop or end: what comes after its stop is an effect
+// of that, but for a signal, which has a sender.
+func (k *linker) why(l *line, p *Process, kind Kind, failed bool) (*Event, string) {
+	sent, ending := k.sent(l, p), p.ending(l.at)
+	switch {
+	case sent != nil && (ending == nil || kind == Signal):
+		return sent, bySignal
+	case ending != nil:
+		return ending, ""
+	case failed && p.started != nil && l.at.Sub(p.started.Time) < follow:
+		return p.started, byLife
+	}
+	return k.unanswered(l, p.Name, p)
 }
 
 // ends notes that p is ending, because of e.
@@ -294,17 +300,7 @@ func (k *linker) exit(l *line, p *Process) {
 		return
 	}
 	bad := l.signal != "" || l.status != "" && l.status != "0" && l.status != "ended"
-	cause, rule := p.ending(l.at), ""
-	if cause == nil {
-		cause, rule = k.sent(l, p), bySignal
-	}
-	switch {
-	case cause != nil:
-	case bad && p.young(l.at):
-		cause, rule = p.started, byLife
-	default:
-		cause, rule = k.unanswered(l, p.Name, p)
-	}
+	cause, rule := k.why(l, p, Exit, bad)
 	e := k.add(l, p, Exit, cause, rule)
 	p.exit, p.last = e, l.at
 	p.service.next, p.service.from = e, p
