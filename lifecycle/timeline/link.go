@@ -68,7 +68,11 @@ func (k *linker) process(key, name string, pid int, at time.Time) *Process {
 // writer returns the process that wrote a line, and whether it is the first one.
 func (k *linker) writer(l *line) (p *Process, first bool) {
 	name := cmp.Or(l.who, baseName(l.in.Name))
-	p = k.process(l.in.process(l), name, l.pid, l.at)
+	at := l.at
+	if l.msg == "run ended" { // the next run has written it for one that died
+		at = time.Time{}
+	}
+	p = k.process(l.in.process(l), name, l.pid, at)
 	if l.who != "" && !p.named {
 		p.Name, p.service, p.named = name, k.service(name), true
 	}

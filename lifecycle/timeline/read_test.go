@@ -156,6 +156,13 @@ func TestLedger(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, got)
 		}
 	}
+	ledger = lines("web.ledger", `BEGAN                     LEVEL  WAITED  PID   LASTED  END   CUT
+2026-05-20T10:00:00.100Z  0      0s      4000  30s     died  0
+`)
+	log = lines("init.jsonl", `{"time":"2026-05-20T10:00:05Z","msg":"exited","pid":3,"who":"init","of":"web","child":4000,"signal":"killed"}`)
+	if tl := timeline.Read(ledger, log); len(tl.Chains) != 1 || len(tl.Chains[0].Events) != 1 {
+		t.Errorf("a run that died is one end:\n%s", text(t, tl))
+	}
 	if bad := timeline.Read(lines("x", "BEGAN  LEVEL  WAITED  PID  LASTED  END  CUT\nnow    0      0s      1\n")); len(bad.Unread) != 1 {
 		t.Errorf("unread: %v", bad.Unread)
 	}
