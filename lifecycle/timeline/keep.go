@@ -37,7 +37,7 @@ func (k *linker) add(l *line, p *Process, kind Kind, cause *Event, rule string) 
 		if rule == "" {
 			e.Rule = follows(kind, cause)
 		}
-		if kind != Start && rule != byCutBefore && rule != byOpen && rule != byLife { // else it is a new stop
+		if kind != Start && rule != byCutBefore && rule != byOpen { // else it is a new stop
 			e.origin = cause.origin
 		}
 	}

@@ -152,7 +152,7 @@ func (k *linker) take(l *line) {
 // the one that comes first is the event, where it follows an end.
 func (k *linker) start(l *line, p *Process, sv *service, kind Kind) {
 	next := sv.follow(p, l.at)
-	if next == nil || p.started != nil {
+	if next == nil {
 		return
 	}
 	if next.Kind == Wait && next.Until.IsZero() {

@@ -125,15 +125,21 @@ func TestJournal(t *testing.T) {
 {"__REALTIME_TIMESTAMP":"1779271207000000","_SOURCE_REALTIME_TIMESTAMP":"1779271206500000","_PID":"70","_SYSTEMD_UNIT":"web.service","PRIORITY":"3","MESSAGE":["two","values"]}
 {"__REALTIME_TIMESTAMP":"1779271208000000","_PID":"70","_SYSTEMD_UNIT":"web.service","MESSAGE":null}
 {"__REALTIME_TIMESTAMP":"1779271209000000","_PID":"1","SYSLOG_IDENTIFIER":"systemd","UNIT":"web.service","MESSAGE":"web.service: Main process exited, code=killed, status=9/KILL"}
+{"__REALTIME_TIMESTAMP":"1779271210000000","_PID":"1","SYSLOG_IDENTIFIER":"systemd","UNIT":"web.service","MESSAGE":"web.service: Scheduled restart job, restart counter is at 1."}
+{"__REALTIME_TIMESTAMP":"1779271211000000","_PID":"1","SYSLOG_IDENTIFIER":"systemd","UNIT":"web.service","MESSAGE":"Starting web.service - Web..."}
 `))
 	var got []string
 	for _, c := range tl.Chains {
 		for _, e := range c.Events {
+			if !e.Until.IsZero() {
+				e.Text += " for " + e.Until.Sub(e.Time).String()
+			}
 			got = append(got, fmt.Sprint(e.Time.UnixMilli()%100000, " ", e.Process.Label(), " ", e.Text, " ", e.Attrs))
 		}
 	}
-	want := []string{"5500 web 70 task failed: é [error=é g.a=1 g.b.c=true]", "6500 web 70 two values []", "9000 web 70 web: Main process exited, code=killed, status=9/KILL [UNIT=web.service]"}
-	if !slices.Equal(got, want) || len(tl.Unread) > 0 || tl.Lines != 5 {
+	want := []string{"5500 web 70 task failed: é [error=é g.a=1 g.b.c=true]", "6500 web 70 two values []", "9000 web 70 web: Main process exited, code=killed, status=9/KILL [UNIT=web.service]",
+		"10000 systemd web: Scheduled restart job, restart counter is at 1 for 1s [UNIT=web.service]", "11000 systemd Starting web.service [UNIT=web.service]"}
+	if !slices.Equal(got, want) || len(tl.Unread) > 0 || tl.Lines != 7 {
 		t.Errorf("%q, unread %v\nwant %q", got, tl.Unread, want)
 	}
 }

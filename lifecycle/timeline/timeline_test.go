@@ -160,6 +160,16 @@ func TestRules(t *testing.T) {
 10:00:02 {"msg":"restart wait","pid":2,"who":"web","wait":1000000000,"error":"no network"}
 10:00:04 {"msg":"restart wait","pid":2,"who":"web","wait":2000000000,"error":"no network"}`,
 			"wait; wait of web: waited before"},
+		{"a second signal has a sender of its own", `
+10:00:01 {"msg":"stop","pid":4,"who":"cli","signal":"interrupt"}
+10:00:02 {"msg":"kills","pid":2,"who":"user","of":"cli","child":4,"signal":"interrupt"}
+10:00:02 {"msg":"again","pid":4,"who":"cli","signal":"interrupt"}`,
+			"signal | order; signal of user: was sent"},
+		{"a process id that is given again", `
+10:00:01 {"msg":"stop","pid":4,"who":"web","signal":"terminated"}
+10:00:02 {"msg":"exited","pid":3,"who":"init","of":"web","child":4,"status":0}
+10:00:05 {"msg":"stop","pid":4,"who":"db","signal":"interrupt"}`,
+			"signal; exit of web: same process | signal"},
 		{"a supervisor's own stop", `
 10:00:02 {"msg":"stop","pid":2,"who":"init","cause":"context canceled"}
 10:00:02 {"msg":"stopping web","pid":2,"who":"init","child":4,"of":"web","signal":"terminated"}`,
@@ -204,7 +214,8 @@ func matches(got, want string) bool {
 }
 
 // A session's time without an answer is on the account of the chain that cut it
-// last; what two sessions lose at once counts once.
+// last; what two sessions lose at once counts once. A process that fails again
+// cuts again; the next one is there for its user.
 func TestUnanswered(t *testing.T) {
 	tl := timeline.Read(lines("log", `
 {"time":"2026-05-20T10:00:00Z","msg":"typed","pid":6,"who":"cli","session":"s"}
@@ -218,11 +229,19 @@ func TestUnanswered(t *testing.T) {
 {"time":"2026-05-20T10:00:40Z","msg":"cut","pid":6,"who":"cli","session":"s","kind":"answer","attempt":"2"}
 {"time":"2026-05-20T10:00:45Z","msg":"answered","pid":6,"who":"cli","session":"s"}
 `))
+	again := timeline.Read(lines("log", `
+{"time":"2026-05-20T10:00:00Z","msg":"up","pid":4,"who":"cli","session":"a"}
+{"time":"2026-05-20T10:00:10Z","msg":"panic: boom","pid":4,"who":"cli","session":"a"}
+{"time":"2026-05-20T10:00:15Z","msg":"up","pid":5,"who":"cli","session":"a"}
+{"time":"2026-05-20T10:00:20Z","msg":"panic: boom","pid":5,"who":"cli","session":"a"}
+{"time":"2026-05-20T10:00:25Z","msg":"up","pid":6,"who":"cli","session":"b"}
+{"time":"2026-05-20T10:01:00Z","msg":"up","pid":7,"who":"other"}
+`))
 	var got []string
-	for _, c := range tl.Chains {
+	for _, c := range slices.Concat(tl.Chains, again.Chains) {
 		got = append(got, fmt.Sprint(c.Cuts, c.Sessions, c.Unanswered))
 	}
-	if want := []string{"2 [s s2] 30s", "1 [s] 5s"}; !slices.Equal(got, want) {
+	if want := []string{"2 [s s2] 30s", "1 [s] 5s", "2 [a] 15s"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
