@@ -36,7 +36,8 @@ type line struct {
 // Longer values are cut, and further attributes left out.
 const (
 	longest = 300
-	most    = 32
+	most    = 256
+	shown   = 32 // kept with an event
 )
 
 // parse understands a line of JSON, of slog or of a journal.
@@ -114,7 +115,7 @@ func (l *line) list() (list []string) {
 		list = append(list, key+"="+value)
 	}
 	slices.Sort(list)
-	return list
+	return slices.Clone(list[:min(len(list), shown)])
 }
 
 // journal reads an entry of journalctl -o json. A message that is a line of slog

@@ -132,6 +132,12 @@ func TestRules(t *testing.T) {
 10:00:02 {"msg":"stop","pid":4,"who":"web","signal":"terminated"}
 10:00:04 {"msg":"cut","pid":6,"who":"cli","session":"s"}`,
 			"signal; cut of web: latest stop"},
+		{"not the nearest, where the server is known", `
+10:00:01 {"msg":"up","pid":5,"who":"web"}
+10:00:01 {"msg":"response began","pid":5,"who":"web","session":"s"}
+10:00:02 {"msg":"stop","pid":4,"who":"near","signal":"terminated"}
+10:00:04 {"msg":"cut","pid":6,"who":"cli","session":"s"}`,
+			"signal | cut"},
 		{"a CLI's own end", `
 10:00:02 {"msg":"up","pid":6,"who":"cli","session":"s"}
 10:00:02 {"msg":"response began","pid":4,"who":"web","session":"s"}
@@ -243,6 +249,21 @@ func TestUnanswered(t *testing.T) {
 	}
 	if want := []string{"2 [s s2] 30s", "1 [s] 5s", "2 [a] 15s"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// An error that repeats itself is one event, and a line has 32 attributes at most.
+func TestRepeats(t *testing.T) {
+	var many strings.Builder
+	for i := range 40 {
+		fmt.Fprintf(&many, `"k%d":%d,`, i, i)
+	}
+	tl := timeline.Read(lines("log", `
+{"time":"2026-05-20T10:00:00Z",`+many.String()+`"msg":"panic: boom","pid":4}
+{"time":"2026-05-20T10:00:00Z","msg":"panic: boom","pid":4}
+`))
+	if e := tl.Chains[0].Events[0]; e.Times != 2 || len(e.Attrs) != 32 || !strings.Contains(text(t, tl), "panic: boom (2 times)") {
+		t.Errorf("%d times, %d attributes\n%s", e.Times, len(e.Attrs), text(t, tl))
 	}
 }
 
