@@ -15,8 +15,9 @@
 //     slows down what keeps failing, the ledger that keeps its history on disk,
 //     the lock that lets one process at a time.
 //
-// Each of them works alone. Only lifecycle.WithSignals touches the process;
-// nothing is global, nothing runs in init, nobody but main exits.
+// Each of them works alone. Only lifecycle.WithSignals touches the process, and
+// drain.Server.ListenAndServe takes the sockets that systemd passed to it. Nothing
+// else is global, nothing runs in init, nobody but main exits.
 //
 // # Log lines
 //
