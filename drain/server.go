@@ -73,7 +73,7 @@ type Server struct {
 	own        Gate
 	born       time.Time              // when Serve was called
 	latest     atomic.Int64           // how long after that the latest request came
-	serving    atomic.Bool            // Serve was called
+	serving    atomic.Bool            // Serve runs
 	socket     atomic.Pointer[socket] // where systemd passed it
 	stopped    atomic.Bool            // the step has begun to close
 	latestStop atomic.Pointer[stopping]
@@ -150,6 +150,7 @@ func (s *Server) Serve(l net.Listener) error {
 	}
 	s.setup.Do(s.wrap)
 	s.serving.Store(true)
+	defer s.serving.Store(false)
 	l = &listener{l, &s.tracker}
 	var err error
 	if c := s.HTTP.TLSConfig; c != nil && (len(c.Certificates) > 0 || c.GetCertificate != nil || c.GetConfigForClient != nil) {

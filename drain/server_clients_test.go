@@ -258,3 +258,20 @@ func TestServerRetryAfter(t *testing.T) {
 		}
 	}
 }
+
+// Nobody has to notice the stop of a server whose listener has failed.
+func TestServerFailed(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	web := &drain.Server{HTTP: &http.Server{}, Settle: time.Minute}
+	if err := web.Serve(l); err == nil {
+		t.Error("served on a closed listener")
+	}
+	begin := time.Now()
+	if err := web.Step().Stop(t.Context()); err != nil || time.Since(begin) > 10*time.Second {
+		t.Errorf("stopped after %v: %v", time.Since(begin), err)
+	}
+}
