@@ -9,7 +9,10 @@ import (
 
 // A disk is a file on one. It is made for few calls, each of which counts beside
 // a sync of 0.1 ms.
-type disk struct{ *os.File }
+type disk struct {
+	*os.File
+	self unix.Statx_t // its inode, once at has asked for it
+}
 
 // openFile does not ask whether the file can be polled, as os.OpenFile would.
 func openFile(path string) (*os.File, error) {
@@ -26,9 +29,12 @@ func openFile(path string) (*os.File, error) {
 
 // at does not look at the file's times: who has seen them makes the next write
 // change them, and its sync dearer.
-func (d disk) at(path string) (bool, error) {
-	var ours, there unix.Statx_t
-	err := d.control(func(fd int) error { return unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_INO, &ours) })
+func (d *disk) at(path string) (bool, error) {
+	var there unix.Statx_t
+	var err error
+	if d.self.Ino == 0 {
+		err = d.control(func(fd int) error { return unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_INO, &d.self) })
+	}
 	if err == nil {
 		err = unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_INO, &there)
 	}
@@ -38,13 +44,13 @@ func (d disk) at(path string) (bool, error) {
 	case err != nil:
 		return false, &fs.PathError{Op: "statx", Path: path, Err: err}
 	}
-	return ours.Ino == there.Ino && ours.Dev_major == there.Dev_major && ours.Dev_minor == there.Dev_minor, nil
+	return d.self.Ino == there.Ino && d.self.Dev_major == there.Dev_major && d.self.Dev_minor == there.Dev_minor, nil
 }
 
 // Sync spares the second write, of the file's times, that fsync is.
-func (d disk) Sync() error { return d.control(unix.Fdatasync) }
+func (d *disk) Sync() error { return d.control(unix.Fdatasync) }
 
-func (d disk) control(f func(fd int) error) error {
+func (d *disk) control(f func(fd int) error) error {
 	conn, err := d.SyscallConn()
 	if err != nil {
 		return err

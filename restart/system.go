@@ -39,7 +39,7 @@ func machine() *system {
 			if err != nil {
 				return nil, err
 			}
-			return disk{f}, nil
+			return &disk{File: f}, nil
 		},
 		lock: (*flock.Flock).TryLock,
 		now: func() moment {
