@@ -303,7 +303,7 @@ func TestPlanContext(t *testing.T) {
 func TestVetCopy(t *testing.T) {
 	tool, err := exec.LookPath("go")
 	if err != nil {
-		t.Skip("there is no go command to vet with:", err)
+		t.Skip("skipped: no go command to vet with:", err)
 	}
 	program := filepath.Join(t.TempDir(), "main.go")
 	if err := os.WriteFile(program, []byte(`package main

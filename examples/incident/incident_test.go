@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 
 func TestIncident(t *testing.T) {
 	if !supported {
-		t.Skip("processes cannot be sent signals here")
+		t.Skip("skipped: processes cannot be sent signals here")
 	}
 	dir := t.TempDir()
 	var out, errs bytes.Buffer
@@ -81,7 +81,7 @@ func TestArguments(t *testing.T) {
 // An interrupt at any moment ends every process.
 func TestInterrupt(t *testing.T) {
 	if runtime.GOOS != "linux" {
-		t.Skip("reads /proc to see which processes live")
+		t.Skip("skipped: it reads /proc to see which processes live, and there is none")
 	}
 	for _, after := range []time.Duration{0, 30 * time.Millisecond, 400 * time.Millisecond, 2500 * time.Millisecond, 9 * time.Second} {
 		t.Run(after.String(), func(t *testing.T) {
