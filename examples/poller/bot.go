@@ -64,6 +64,10 @@ func (b *bot) confirm(ctx context.Context) error {
 		}
 		if err := b.poll(ctx, 0); err != nil {
 			b.log.Warn("not confirmed yet", "error", err)
+			select {
+			case <-time.After(b.timeout / 10):
+			case <-ctx.Done():
+			}
 		}
 	}
 	return context.Cause(ctx)

@@ -183,12 +183,16 @@ func (r *relay) check(a *api) {
 // TestNothingLeft runs the program inside the test.
 func TestNothingLeft(t *testing.T) {
 	a := newAPI()
+	a.calm = true
 	server := httptest.NewServer(a)
 	defer server.Close()
 	lifecycle.VerifyNone(t)
 	a.add()
 	b := &bot{api: server.URL, token: "x", timeout: time.Second, log: slog.New(slog.NewTextHandler(io.Discard, nil))}
-	time.AfterFunc(300*time.Millisecond, func() { syscall.Kill(os.Getpid(), syscall.SIGTERM) })
+	go func() { // it ends as soon as the poller has got the update
+		<-a.given
+		syscall.Kill(os.Getpid(), syscall.SIGTERM)
+	}()
 	if err := run(b, filepath.Join(t.TempDir(), "lock")); err != nil {
 		t.Error(err)
 	}
