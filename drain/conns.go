@@ -9,20 +9,23 @@ import (
 	"sync/atomic"
 )
 
-// A tracker knows the connections that an http.Server forgets: those that sent
+// A tracker knows the connections that an http.Server forgets: those that have sent
 // nothing yet, which hold up its Shutdown for 5 s, and the hijacked ones, for
 // which it does not wait.
 type tracker struct {
 	mu      sync.Mutex
-	open    map[net.Conn]http.ConnState // their latest state; not those that are closed
-	closing bool                        // new connections are closed as they come
+	open    map[net.Conn]http.ConnState // without the closed ones; of a conn only whether it is new or hijacked
+	http    int                         // how many of these are http.Server's, so not hijacked
+	closing bool                        // new connections are closed as they arrive
+	gone    event                       // made with closing: http.Server has none left
 }
 
 func (t *tracker) changed(c net.Conn, state http.ConnState) {
 	own := tracked(c)
-	if state == http.StateActive || state == http.StateIdle {
-		if own != nil && own.begun { // nothing new, twice a request
-			return
+	if own != nil {
+		before := http.ConnState(own.state.Swap(int32(state)))
+		if before != http.StateNew && (state == http.StateActive || state == http.StateIdle) {
+			return // twice a request; the tracker's lock would be too much
 		}
 	}
 	if !t.note(c, own, state) {
@@ -34,68 +37,103 @@ func (t *tracker) changed(c net.Conn, state http.ConnState) {
 func (t *tracker) note(c net.Conn, own *conn, state http.ConnState) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	before, known := t.open[c]
 	switch {
 	case state == http.StateNew && t.closing:
 		return false
-	case state == http.StateClosed, state == http.StateHijacked && own == nil: // its Close is not seen
-		delete(t.open, c)
+	case state == http.StateClosed, state == http.StateHijacked:
+		if known && before != http.StateHijacked {
+			t.leftLocked()
+		}
+		if state == http.StateHijacked && own != nil {
+			t.open[c] = state
+			own.hijackedLocked(c)
+		} else { // the Close of one that is not ours is not seen
+			delete(t.open, c)
+		}
 		return true
-	case state == http.StateHijacked:
-		own.hijackedLocked(c)
+	case !known && state != http.StateNew: // it was turned away
+		return true
+	case !known:
+		t.http++
 	}
 	if t.open == nil {
 		t.open = make(map[net.Conn]http.ConnState)
 	}
 	t.open[c] = state
-	if own != nil {
-		own.begun = state != http.StateNew
-	}
 	return true
 }
 
-// close begins to close new connections as they come, and returns the open ones
-// that it should close now. That is done without the lock, which Close takes.
-func (t *tracker) close(should func(http.ConnState) bool) (cs []net.Conn) {
+func (t *tracker) leftLocked() {
+	if t.http--; t.http == 0 && t.closing {
+		t.gone.happen()
+	}
+}
+
+// current returns the state of an open connection.
+func current(c net.Conn, noted http.ConnState) http.ConnState {
+	if own := tracked(c); own != nil && noted != http.StateHijacked {
+		return http.ConnState(own.state.Load())
+	}
+	return noted
+}
+
+// kept returns how many connections http.Server has, and how many of these have
+// sent nothing yet.
+func (t *tracker) kept() (all, silent int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.closing = true
-	for c, state := range t.open {
-		if should(state) {
+	for c, noted := range t.open {
+		if current(c, noted) == http.StateNew {
+			silent++
+		}
+	}
+	return t.http, silent
+}
+
+// closeNew closes the connections that sent nothing, as those will that are still
+// to arrive. The channel is closed once http.Server has no connection left.
+func (t *tracker) closeNew() (gone <-chan struct{}) {
+	t.mu.Lock()
+	if !t.closing {
+		t.closing, t.gone = true, newEvent()
+	}
+	if t.http == 0 {
+		t.gone.happen()
+	}
+	gone = t.gone.c
+	t.mu.Unlock()
+	t.close(func(s http.ConnState) bool { return s == http.StateNew })
+	return gone
+}
+
+// closeIdle closes the connections that wait for a request.
+func (t *tracker) closeIdle() { t.close(func(s http.ConnState) bool { return s == http.StateIdle }) }
+
+// closeAll closes all connections, those too that are still to arrive.
+func (t *tracker) closeAll() {
+	t.closeNew()
+	t.close(func(http.ConnState) bool { return true })
+}
+
+// close closes the plain connections, as the goodbye of a TLS one may block for
+// 5 s. It does so without the lock, which Close takes.
+func (t *tracker) close(which func(http.ConnState) bool) {
+	t.mu.Lock()
+	var cs []net.Conn
+	for c, noted := range t.open {
+		if which(current(c, noted)) {
 			cs = append(cs, c)
 		}
 	}
-	return cs
-}
-
-// silent reports whether a connection has sent nothing yet.
-func (t *tracker) silent() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, state := range t.open {
-		if state == http.StateNew {
-			return true
-		}
-	}
-	return false
-}
-
-// closeNew closes the connections that sent nothing.
-func (t *tracker) closeNew() {
-	for _, c := range t.close(func(s http.ConnState) bool { return s == http.StateNew }) {
-		c.Close()
-	}
-}
-
-// closeAll closes the plain connections, as the goodbye of a TLS one may block
-// for 5 s.
-func (t *tracker) closeAll() {
-	for _, c := range t.close(func(http.ConnState) bool { return true }) {
+	t.mu.Unlock()
+	for _, c := range cs {
 		plain(c).Close()
 	}
 }
 
-// A visit is a request's stay within the gate. A connection that it hijacks
-// prolongs it.
+// A visit is a request's stay within the gate. It lasts until the connection that
+// the request hijacks is closed, if it does.
 type visit struct {
 	entry
 	holders atomic.Int32
@@ -107,34 +145,26 @@ func (v *visit) end() {
 	}
 }
 
-// A listener hands out connections whose Close the tracker sees.
-type listener struct {
-	net.Listener
-	tracker *tracker
-}
-
-func (l *listener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
+// wrap makes Close of a connection known to the tracker.
+func (t *tracker) wrap(c net.Conn) net.Conn {
 	switch c := c.(type) {
-	case nil:
-		return nil, err
 	case *net.TCPConn:
-		return &tcpConn{c, conn{tracker: l.tracker}}, err
+		return &tcpConn{c, conn{tracker: t}}
 	case *net.UnixConn:
-		return &unixConn{c, conn{tracker: l.tracker}}, err
+		return &unixConn{c, conn{tracker: t}}
 	case interface{ ConnectionState() tls.ConnectionState }: // http.Server must see what this is
-		return c.(net.Conn), err
+		return c.(net.Conn)
 	default:
-		return &otherConn{c, conn{tracker: l.tracker}}, err
+		return &otherConn{c, conn{tracker: t}}
 	}
 }
 
 // conn is what our connections add to those of the listener.
 type conn struct {
 	tracker *tracker
-	cut     context.CancelCauseFunc // ends its requests' contexts; nil where each has an end of its own
-	begun   bool                    // it is past StateNew; the hooks of a connection follow one another
-	visit   *visit                  // of the HTTP/1 request under way; nil where it is exempt
+	cancel  context.CancelCauseFunc // ends its requests' contexts; nil if each has an end of its own
+	state   atomic.Int32            // its latest http.ConnState
+	visit   *visit                  // of the HTTP/1 request under way; nil if it is exempt
 
 	// Guarded by tracker.mu, for a hijacked connection until its Close:
 	outer net.Conn // as http.Server knows it
@@ -168,7 +198,7 @@ func (c *conn) hijackedLocked(outer net.Conn) {
 	}
 }
 
-// closed is called before the connection is, more than once maybe.
+// closed is called before each Close of the connection.
 func (c *conn) closed() {
 	c.tracker.mu.Lock()
 	delete(c.tracker.open, c.outer)

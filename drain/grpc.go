@@ -4,30 +4,30 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"sync/atomic"
 
 	"github.com/evenkeel-go/evenkeel/internal/labels"
-	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
 // Graceful adapts a server that can be stopped in two ways, such as a
 // *grpc.Server. Its step
 //
 //	calls GracefulStop
-//	shuts rpcs and announces the stop to those who joined it, as a [Server] does
+//	shuts rpcs and ends the Stopping contexts of those who joined it, as a [Server] does
 //	waits until GracefulStop returns
 //
-// and, where its time is over, ends the contexts of those who are still in rpcs,
-// names them in its error, calls Stop, and waits for both.
+// When its time is over, the step tells those in rpcs that do not know yet, and
+// gives them a moment. Then it ends their contexts, names them in its error, calls
+// Stop, and waits for both functions.
 //
-// GracefulStop waits for streams without telling them: let an interceptor have
-// every RPC Join rpcs. A nil rpcs is a gate that nobody joins.
+// GracefulStop waits for streams, but does not tell them of the stop: let an
+// interceptor have every RPC Join rpcs. A nil rpcs names no RPC and tells none.
 //
-// Neither function takes a context and either may block; the step is then
-// abandoned at its phase's end. With grpc a handler that ignores the end of its
-// context does that. So does a connection that has not finished its handshake, a
-// silent one say, which also keeps grpc from telling the other clients, for 2
-// minutes: give grpc.NewServer a grpc.ConnectionTimeout well below the phase's time.
+// Neither function takes a context, and either may block. The step is then
+// abandoned at its phase's end. With grpc this happens if a handler ignores the end
+// of its context. It also happens if a connection has not finished its handshake, a
+// silent one for example. That connection also keeps grpc from telling the other
+// clients, for 2 minutes: give grpc.NewServer a grpc.ConnectionTimeout well below
+// the phase's time.
 func Graceful(name string, s interface {
 	GracefulStop()
 	Stop()
@@ -43,29 +43,22 @@ type graceful struct {
 	gate         *Gate
 	grace, force func()
 	name         string
-	stopCtx      atomic.Pointer[context.Context] // the latest Stop's
+	closing      closing
 	once         sync.Once
 	done         chan struct{} // closed when GracefulStop has returned
 	err          error         // its panic
-	lost         loss
 }
 
 func (g *graceful) stop(ctx context.Context) error {
-	g.stopCtx.Store(&ctx)
+	g.closing.begin(ctx)
 	g.once.Do(func() { go g.run(ctx) }) // kill waits for it
-	g.gate.shut(ctx)
-	wire.Count(ctx, g.gate, g.gate.within)
-	announce(ctx, g.gate)
+	if err := g.closing.close(ctx, g.gate); err != nil {
+		return err
+	}
 	select {
 	case <-g.done:
-		if err := g.lost.cut(g.gate, nil); err != nil { // kill came, and what it cut has left
-			return err
-		}
 		return g.err
 	case <-ctx.Done():
-		if err := g.lost.cut(g.gate, context.Cause(ctx)); err != nil {
-			return err
-		}
 		return fmt.Errorf("drain: connections not closed yet: %w", context.Cause(ctx))
 	}
 }
@@ -79,14 +72,9 @@ func (g *graceful) run(ctx context.Context) {
 }
 
 func (g *graceful) kill() {
-	why, ctx := errKilled, g.stopCtx.Load()
-	if ctx != nil && (*ctx).Err() != nil {
-		why = context.Cause(*ctx)
-	}
-	g.gate.shut(context.Background())
-	g.lost.cut(g.gate, why)
+	g.closing.kill(g.gate)
 	g.force()
-	if ctx != nil {
+	if g.closing.begun() {
 		<-g.done
 	}
 }

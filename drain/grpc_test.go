@@ -113,11 +113,11 @@ func TestGracefulNames(t *testing.T) {
 		}{
 			{"told", func(_, stopping context.Context, _ *fakeServer) { <-stopping.Done() }, "<nil>"},
 			{"cut by its context", func(ctx, _ context.Context, _ *fakeServer) { <-ctx.Done() },
-				"drain: p: s: killed: 1 still in (rpc 9s): out of time in phase p"},
+				"drain: p: s: killed: 1 still in (rpc 9.225s): out of time in phase p"},
 			{"cut by Stop", func(_, _ context.Context, f *fakeServer) { <-f.stopped },
-				"drain: p: s: killed: 1 still in (rpc 9s): out of time in phase p"},
+				"drain: p: s: killed: 1 still in (rpc 9.225s): out of time in phase p"},
 			{"deaf", func(context.Context, context.Context, *fakeServer) { time.Sleep(time.Minute) },
-				"drain: p: s: abandoned: 1 still in (rpc 9s): out of time in phase p"},
+				"drain: p: s: abandoned: 1 still in (rpc 9.225s): out of time in phase p"},
 		} {
 			synctest.Test(t, func(t *testing.T) {
 				var g drain.Gate
@@ -147,7 +147,7 @@ func TestGracefulKillAlone(t *testing.T) {
 		go func() { done <- step.Stop(t.Context()) }()
 		synctest.Wait()
 		step.Kill()
-		if err := <-done; fmt.Sprint(err) != "drain: 1 still in (rpc 0s): drain: the server was killed: context canceled" {
+		if err := <-done; fmt.Sprint(err) != "drain: 1 still in (rpc 50ms): drain: the server was killed: context canceled" {
 			t.Errorf("got %v", err)
 		}
 	})

@@ -78,7 +78,7 @@ func TestServerHTTP2Stages(t *testing.T) {
 			if tt.during != nil {
 				wg.Go(func() { tt.during(c) })
 			}
-			s.refused()
+			s.turnedAway()
 			close(s.free)
 			if err := <-hold; err != nil {
 				t.Errorf("the request within: %v", err)

@@ -1,6 +1,7 @@
 package drain_test
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,33 +21,54 @@ import (
 	"github.com/evenkeel-go/evenkeel/drain"
 )
 
+// say sends a request on a connection and reads the answer.
+func say(t *testing.T, c net.Conn, path string) *http.Response {
+	t.Helper()
+	c.SetDeadline(time.Now().Add(10 * time.Second))
+	io.WriteString(c, "GET "+path+" HTTP/1.1\r\nHost: x\r\n\r\n")
+	r, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+	r.Body.Close()
+	return r
+}
+
+// The order that Server documents.
 func TestServerOrder(t *testing.T) {
-	for i, config := range []*tls.Config{nil, certified()} {
-		s := serve(t, &drain.Server{HTTP: &http.Server{TLSConfig: config}, Settle: 250 * ms, Window: 400 * ms, RetryAfter: 1500 * ms}, nil)
+	for _, config := range []*tls.Config{nil, certified()} {
+		var hooked atomic.Bool
+		web := &http.Server{TLSConfig: config}
+		web.RegisterOnShutdown(func() { hooked.Store(true) })
+		s := serve(t, &drain.Server{HTTP: web, Settle: 250 * ms, Window: 400 * ms, RetryAfter: 1500 * ms}, nil)
 		hold, sse := s.begin("/hold"), s.begin("/sse")
+		first, second := s.dial(""), s.dial("") // their requests come while the server lingers, and after that
 		done := s.stop(t.Context(), 20*time.Second)
 		if _, err := s.ask("/"); err != nil {
 			t.Errorf("while settling: %v", err)
 		}
-		r := s.refused()
-		if wait, err := strconv.Atoi(r.Header.Get("Retry-After")); err != nil || wait < 2 || wait > 3 || r.ProtoMajor != i+1 || r.Close != (i == 0) {
-			t.Errorf("refused with Retry-After %d, %s, closing %v: %v", wait, r.Proto, r.Close, err)
+		s.turnedAway()
+		if r := say(t, first, "/"); r.StatusCode != http.StatusOK || !r.Close || hooked.Load() {
+			t.Errorf("after the listener is closed: %s, closing %v; hooks ran %v", r.Status, r.Close, hooked.Load())
 		}
-		for len(s.conns) < 2 { // the first HTTP/2 connection got GOAWAY
-			s.refused()
+		if err := <-sse; err != nil || !hooked.Load() {
+			t.Errorf("a stream: %v; hooks ran %v", err, hooked.Load())
 		}
-		if err := <-sse; err != nil {
-			t.Errorf("a stream: %v", err)
+		io.WriteString(second, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		if b, err := io.ReadAll(second); len(b) > 0 || err != nil {
+			t.Errorf("after the gate is shut: %q, %v", b, err)
 		}
-		if _, err := s.ask("/readyz"); err != nil {
-			t.Errorf("a probe: %v", err)
+		w := httptest.NewRecorder()
+		s.HTTP.Handler.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+		if wait, err := strconv.Atoi(w.Header().Get("Retry-After")); w.Code != http.StatusServiceUnavailable || err != nil || wait < 2 || wait > 3 {
+			t.Errorf("the gate refuses with %d, Retry-After %d: %v", w.Code, wait, err)
 		}
 		s.waits(done)
 		close(s.free)
 		if err := <-hold; err != nil {
 			t.Errorf("the request within: %v", err)
 		}
-		if got, err := <-done, <-s.served; got.err != nil || got.over(2*time.Second) || err != nil {
+		if got, err := <-done, <-s.served; got.err != nil || got.over(4*time.Second) || err != nil {
 			t.Errorf("took %v: %v; Serve: %v", got.Took, got.err, err)
 		}
 		if _, err := s.ask("/"); err == nil {
@@ -196,7 +219,7 @@ func TestServerHijacked(t *testing.T) {
 			c := <-s.taken
 			done := s.stop(t.Context(), 5*time.Second)
 			if tt.counts {
-				s.refused()
+				s.turnedAway()
 				s.waits(done)
 				c.Close()
 				c.Close()
@@ -336,10 +359,11 @@ func TestServerStepAlone(t *testing.T) {
 		t.Errorf("stopped before it began: %v", err)
 	}
 	var empty drain.Server
-	for _, err := range []error{empty.Step().Stop(t.Context()), empty.ListenAndServe(t.Context())} {
-		if err == nil || err.Error() != "drain: Server.HTTP: nil; set the http.Server to run" {
-			t.Errorf("got %v", err)
-		}
+	if err := empty.ListenAndServe(t.Context()); err == nil || err.Error() != "drain: Server.HTTP: nil; set the http.Server to run" {
+		t.Errorf("got %v", err)
+	}
+	if err := empty.Step().Stop(t.Context()); err != nil {
+		t.Error(err)
 	}
 	empty.Step().Kill()
 }

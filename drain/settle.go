@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// settle waits until no request came for Settle, or the window or ctx ends.
+// settle serves on until no request has arrived for Settle. It gives up at the end
+// of the Window, or with ctx.
 func (s *Server) settle(ctx context.Context) {
 	if s.Settle <= 0 {
 		return
@@ -36,7 +37,7 @@ func (s *Server) settle(ctx context.Context) {
 	}
 }
 
-// asked returns when the latest request came, but not before begin.
+// asked returns when the latest request arrived, but not before begin.
 func (s *Server) asked(begin time.Time) time.Time {
 	if t := s.born.Add(time.Duration(s.latest.Load())); t.After(begin) {
 		return t
@@ -44,28 +45,33 @@ func (s *Server) asked(begin time.Time) time.Time {
 	return begin
 }
 
-// vacate leaves new connections to the next instance, and serves those that it
-// has accepted: each to the end of its next answer, which says Connection: close
-// or, in HTTP/2, GOAWAY. It returns when all have asked and for a moment nobody
-// has any more, as a request is not seen between its last byte and its handler.
-func (s *Server) vacate(ctx context.Context, l *socket) {
-	const quiet, most = 100 * time.Millisecond, time.Second
-	begin, window := time.Now(), most
+// A kept connection's request may be on its way when the server stops accepting.
+// Closing the connection would reset it, and most clients do not send a POST again.
+const (
+	lull    = 100 * time.Millisecond // the quiet period after which no request is on its way
+	lingers = time.Second            // for a lull at most
+)
+
+// linger serves one more request of each kept connection, with Connection: close
+// (GOAWAY in HTTP/2). It ends when no connection is left, or after a lull since the
+// latest request, for which the settling counts. A connection that has not sent
+// anything yet has until the end of lingers.
+func (s *Server) linger(ctx context.Context, since time.Time) {
+	begin, most := time.Now(), lingers
 	if d, ok := ctx.Deadline(); ok {
-		window = min(window, time.Until(d)/2)
+		most = min(most, time.Until(d)/2)
 	}
-	l.rest(ctx)
-	again := time.NewTicker(quiet / 10)
+	again := time.NewTicker(lull / 10)
 	defer again.Stop()
-	for busy := begin; time.Since(begin) < window && time.Since(busy) < quiet; busy = s.asked(busy) {
+	for time.Since(begin) < most {
+		all, silent := s.tracker.kept()
+		if silent == 0 && (all == 0 || time.Since(s.asked(since)) >= lull) {
+			return
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-again.C:
 		}
-		if s.tracker.silent() {
-			busy = time.Now()
-		}
 	}
-	s.HTTP.SetKeepAlivesEnabled(false) // closes the idle ones now, the others after their answers
 }

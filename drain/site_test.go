@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -25,6 +26,7 @@ const (
 // A site is a server on a loopback listener, with a path for each way to behave.
 type site struct {
 	*drain.Server
+	mux     *http.ServeMux
 	t       *testing.T
 	addr    string
 	secure  bool
@@ -82,7 +84,8 @@ func serve(t *testing.T, web *drain.Server, wrap func(net.Listener) net.Listener
 }
 
 func (s *site) handler() http.Handler {
-	var mux http.ServeMux
+	mux := http.NewServeMux()
+	s.mux = mux
 	on := func(path string, f http.HandlerFunc) {
 		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) { s.in <- path; f(w, r) })
 	}
@@ -135,7 +138,7 @@ func (s *site) handler() http.Handler {
 		}
 		io.WriteString(w, "event: goodbye\n\n")
 	})
-	return &mux
+	return mux
 }
 
 // certified returns a configuration with a certificate that signed itself.
@@ -204,17 +207,20 @@ func closed(c net.Conn) bool {
 	return !errors.As(err, &timeout) || !timeout.Timeout()
 }
 
-// refused asks until the server refuses.
-func (s *site) refused() *http.Response {
-	for {
-		r, code, _, err := s.get("/")
-		if err != nil {
-			s.t.Fatalf("rather than 503: %v", err)
-		}
-		if code == http.StatusServiceUnavailable {
-			return r
+// turnedAway asks until the server refuses, be it the connection or the request.
+func (s *site) turnedAway() {
+	for code := http.StatusOK; code == http.StatusOK; {
+		var err error
+		if _, code, _, err = s.get("/"); err != nil && !refused(err) {
+			s.t.Fatalf("the server did not refuse: %v", err)
 		}
 	}
+}
+
+// refused reports whether the kernel refused a connection. It resets one that
+// waits to be accepted when the listener is closed.
+func refused(err error) bool {
+	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET)
 }
 
 // A stopped is what a plan of the site's step alone came to.

@@ -2,7 +2,6 @@ package drain
 
 import (
 	"context"
-	"errors"
 	"net"
 	"os"
 	"sync"
@@ -17,14 +16,14 @@ import (
 var passed = sync.OnceValue(func() []*os.File { return activation.Files(true) })
 
 // activated returns the passed socket that listens on addr, or nil.
-func activated(addr string) *socket {
+func activated(addr string) deadliner {
 	for _, f := range passed() {
 		l, err := net.FileListener(f) // a duplicate; its Close removes no file
 		if err != nil {
 			continue // what is passed may be something else
 		}
 		if d, ok := l.(deadliner); ok && listensOn(l.Addr(), addr) {
-			return &socket{deadliner: d, quiet: make(chan struct{}), over: make(chan struct{})}
+			return d
 		}
 		l.Close()
 	}
@@ -52,39 +51,75 @@ type deadliner interface {
 	SetDeadline(time.Time) error
 }
 
-// A socket is a listener that systemd passed, and keeps: once nobody accepts,
-// the kernel keeps new connections for the next instance.
-type socket struct {
-	deadliner
-	quiet chan struct{} // closed when nobody accepts any more
-	over  chan struct{} // closed by Close
-	once  sync.Once
+// A listener hands out connections that the tracker knows. It can stop accepting
+// before http.Server does, which takes an error of Accept for a failure.
+type listener struct {
+	net.Listener
+	tracker *tracker
+	kept    deadliner // the Listener, if systemd passed it and keeps it; else nil
+
+	rested event // rest was called
+	quiet  event // Accept has returned its last connection
+	over   event // Close was called
+	shut   func() error
 }
 
-// Accept does not return once nobody is to accept: http.Server would take that
-// for a failure.
-func (s *socket) Accept() (net.Conn, error) {
-	c, err := s.deadliner.Accept()
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		close(s.quiet)
-		<-s.over
-		return nil, net.ErrClosed
+func newListener(l net.Listener, t *tracker) *listener {
+	return &listener{Listener: l, tracker: t, rested: newEvent(), quiet: newEvent(), over: newEvent(), shut: sync.OnceValue(l.Close)}
+}
+
+// Accept does not return between rest and Close.
+func (l *listener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err == nil {
+		return l.tracker.wrap(c), nil
 	}
-	return c, err
+	if l.rested.happened() {
+		l.quiet.happen()
+		<-l.over.c
+	}
+	return nil, err
 }
 
-func (s *socket) Close() error {
-	s.once.Do(func() { close(s.over) })
-	return s.deadliner.Close()
-}
-
-// rest stops accepting. When it returns, http.Server knows all connections that
-// were accepted.
-func (s *socket) rest(ctx context.Context) {
-	s.SetDeadline(time.Unix(1, 0))
+// rest stops accepting. It closes a listener of ours: the kernel then refuses new
+// connections, and a balancer tries another backend. The kernel holds those of a
+// socket that systemd keeps for the next instance. When rest returns, http.Server
+// knows all connections that were accepted.
+func (l *listener) rest(ctx context.Context) {
+	l.rested.happen()
+	if l.kept != nil {
+		l.kept.SetDeadline(time.Unix(1, 0))
+	} else {
+		l.shut()
+	}
 	select {
-	case <-s.quiet:
-	case <-s.over:
+	case <-l.quiet.c:
+	case <-l.over.c:
 	case <-ctx.Done():
+	}
+}
+
+// Close may come after rest. It returns the error of the first close.
+func (l *listener) Close() error {
+	l.over.happen()
+	return l.shut()
+}
+
+// An event happens once. It may be asked to happen again.
+type event struct {
+	c    chan struct{} // closed when it happens
+	once *sync.Once
+}
+
+func newEvent() event { return event{make(chan struct{}), new(sync.Once)} }
+
+func (e event) happen() { e.once.Do(func() { close(e.c) }) }
+
+func (e event) happened() bool {
+	select {
+	case <-e.c:
+		return true
+	default:
+		return false
 	}
 }

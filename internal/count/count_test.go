@@ -1,0 +1,68 @@
+package count
+
+import (
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+func TestCount(t *testing.T) {
+	var c Count
+	if !c.Enter() || !c.Enter() {
+		t.Fatal("shut from the start")
+	}
+	if c.ShutEmpty() {
+		t.Error("shut as if empty")
+	}
+	if n, shut := c.Leave(); n != 1 || shut {
+		t.Errorf("%d, %v", n, shut)
+	}
+	if n := c.Shut(); n != 1 {
+		t.Errorf("%d within", n)
+	}
+	if c.Enter() {
+		t.Error("entered a shut count")
+	}
+	if n, shut := c.Leave(); n != 1 || !shut {
+		t.Errorf("%d, %v", n, shut)
+	}
+	if n, shut := c.Leave(); n != 0 || !shut || !c.ShutEmpty() {
+		t.Errorf("%d, %v", n, shut)
+	}
+	if n, _ := c.Leave(); n != -1 {
+		t.Errorf("%d after a Leave without an Enter", n)
+	}
+	if c.Enter(); c.Shut() != 0 {
+		t.Error("the count does not recover")
+	}
+}
+
+// Nothing enters behind the shutting: once it is shut and empty it stays so.
+func TestCountConcurrent(t *testing.T) {
+	for range 200 {
+		var c Count
+		var within, empty atomic.Int64
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				for range 50 {
+					if c.Enter() {
+						within.Add(1)
+						if empty.Load() > 0 {
+							t.Error("entered after the count was shut and empty")
+						}
+						within.Add(-1)
+					}
+					if n, shut := c.Leave(); n == 0 && shut && within.Load() == 0 {
+						empty.Add(1)
+					}
+				}
+			})
+		}
+		wg.Go(func() { c.Shut() })
+		wg.Wait()
+		if !c.ShutEmpty() {
+			t.Fatal("not empty at the end")
+		}
+	}
+}
