@@ -108,14 +108,19 @@ func TestDocs(t *testing.T) {
 	d = pod.patience("startupProbe:")
 	check(d >= longest+start, "startupProbe gives %v, the ledger waits for %v and Start has %v", d, longest, start)
 	d = pod.patience("readinessProbe:")
-	check(2*d <= 3*time.Second, "readinessProbe needs %v, and README's Settle is 3s", d)
+	check(d+pod.seconds("readinessProbe:", "periodSeconds") <= 3*time.Second, "readinessProbe needs %v, and README's Settle is 3s", d)
 	d = pod.patience("livenessProbe:")
 	check(d == watchdog, "livenessProbe gives %v, WatchdogSec=%v", d, watchdog)
 	for probe, path := range map[string]string{"startupProbe:": "/livez", "readinessProbe:": "/readyz", "livenessProbe:": "/livez"} {
 		check(pod.value(probe, "path") == path, "%s asks %s", probe, pod.value(probe, "path"))
 	}
 	port := readModel(t, "evenkeel.socket").value("[Socket]", "ListenStream")
-	check(pod.value("ports:", "containerPort") == port && pod.value("readinessProbe:", "port") == port, "ports differ")
+	check(pod.value("name: web", "containerPort") == port, "the ports of pod and socket differ")
+	for _, probe := range []string{"startupProbe:", "readinessProbe:", "livenessProbe:"} {
+		check(pod.value(probe, "port") == "admin", "%s asks a port that closes early in the drain", probe)
+	}
+	said = fmt.Sprintf("%d + %.0f + %.0f", pod.number("preStop:", "seconds"), drain.DefaultBudget.Seconds(), toExit.Seconds())
+	check(strings.Contains(pod.text, said), "the comment on the grace period must say: %s", said)
 }
 
 // systemd itself has no complaint about the model units.
