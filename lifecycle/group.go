@@ -13,6 +13,7 @@ import (
 
 	"github.com/evenkeel-go/evenkeel/drain"
 	"github.com/evenkeel-go/evenkeel/internal/labels"
+	"github.com/evenkeel-go/evenkeel/internal/logs"
 	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
@@ -305,7 +306,7 @@ func (g *Group) start(ctx context.Context) error {
 	done := make(chan error, 1)
 	go func() {
 		labels.Set(labelled)
-		labels.Call(labelled, g.Logger, "start", g.Start, func(err error) { done <- err })
+		labels.Call(labelled, logs.Loud(g.Logger), "start", g.Start, func(err error) { done <- err })
 	}()
 	select {
 	case err := <-done:

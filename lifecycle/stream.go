@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"log/slog"
 	"runtime"
 	"sync"
 	"sync/atomic"
 
 	"github.com/evenkeel-go/evenkeel/internal/labels"
+	"github.com/evenkeel-go/evenkeel/internal/logs"
 )
 
 // A Stream is a generator: a producer in a goroutine of its own, and a loop
@@ -42,12 +42,12 @@ type Stream[T any] struct {
 // taken. yield returns false once nobody wants more, and then f should return;
 // it must not be called after f has returned.
 //
-// A panic of f becomes a [*PanicError], and is printed to standard error. Where
-// the context is that of a group's task it goes to the group's Logger instead, if
-// there is one, and stops the group.
+// A panic of f becomes a [*PanicError], and is logged. If the context is that of a
+// group's task, it is logged to the group's Logger, if there is one, and stops the
+// group; else to slog.Default.
 func Generate[T any](ctx context.Context, buffer int, f func(ctx context.Context, yield func(T) bool) error) *Stream[T] {
 	s := &Stream[T]{owner: ctx, done: make(chan struct{}), elements: newHandover[T](buffer)}
-	var log *slog.Logger
+	log := logs.Loud(nil)
 	if t, ok := ctx.Value(groupKey{}).(*tasks); ok {
 		s.group, log = t, t.panics
 	}
@@ -56,7 +56,7 @@ func Generate[T any](ctx context.Context, buffer int, f func(ctx context.Context
 		s.finish(nil)
 		return s
 	}
-	s.label = labels.Path(ctx)
+	s.label = labels.PathOf(ctx, f) // shared, as streams may be many
 	s.ctx, s.cancel = context.WithCancelCause(labels.With(ctx, s.label, ""))
 	go func() {
 		s.producer.Store(goroutine())
@@ -98,11 +98,13 @@ func (s *Stream[T]) Err() error {
 }
 
 // Close stops the producer, waits for it, and returns its error as Err does.
-// Where ctx ends first it returns ctx's cause and a [*LeakError] with the
-// producer's stack. It may be called by anybody, at any time, many times: while
-// the producer runs or is blocked, from inside the loop, and from inside the
-// producer, where it only stops and does not wait for itself. In a task that was
-// told to end, pass context.WithoutCancel(ctx) to wait all the same.
+// If ctx ends first, it returns ctx's cause and a [*LeakError] with the producer's
+// stack. That lists the producers that have the same function and the same owner.
+//
+// Close may be called from anywhere, at any time, many times: while the producer
+// runs or is blocked, from inside the loop, and from inside the producer, where it
+// only stops and does not wait for itself. In a task that was told to end, pass
+// context.WithoutCancel(ctx) to wait all the same.
 func (s *Stream[T]) Close(ctx context.Context) error {
 	s.stop()
 	select {

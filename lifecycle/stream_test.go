@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"runtime/pprof"
 	"strings"
 	"sync"
 	"testing"
@@ -152,6 +153,31 @@ func TestStreamStuck(t *testing.T) {
 		}
 		if err := st.Close(t.Context()); err != errWork {
 			t.Errorf("a later Close: %v", err)
+		}
+	})
+}
+
+// Any number of streams make few labels: a goroutine profile takes time and memory
+// for each distinct one.
+func TestStreamLabels(t *testing.T) {
+	bubble(t, func(t *testing.T, ctx context.Context, _ *lifecycle.Flag) {
+		var g lifecycle.Group
+		distinct := map[string]int{}
+		g.Go("owner", func(ctx context.Context) error {
+			for i := range 100 {
+				st := lifecycle.Generate(ctx, i, func(ctx context.Context, _ func(int) bool) error {
+					label, _ := pprof.Label(ctx, "evenkeel")
+					distinct[label]++
+					return nil
+				})
+				if err := st.Close(t.Context()); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err := g.Run(ctx); err != nil || len(distinct) != 1 {
+			t.Errorf("%v, labels %v", err, distinct)
 		}
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"github.com/evenkeel-go/evenkeel/internal/labels"
+	"github.com/evenkeel-go/evenkeel/internal/logs"
 	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
@@ -21,7 +22,7 @@ type tasks struct {
 	cancel context.CancelCauseFunc
 	owner  string
 	log    *slog.Logger // never nil
-	panics *slog.Logger // the group's own, where nil means standard error
+	panics *slog.Logger // the group's own; without one, slog.Default from Warn on
 
 	slots    chan struct{} // a token for each live task; nil without a Limit
 	stopping chan struct{} // closed when the stop begins; nil without a Limit
@@ -58,7 +59,7 @@ func (t *tasks) init(ctx context.Context, limit int, log *slog.Logger) {
 	defer t.mu.Unlock()
 	t.Context, t.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	t.owner = labels.Path(ctx)
-	t.log, t.panics = log, log
+	t.log, t.panics = log, logs.Loud(log)
 	if log == nil {
 		t.log = discard
 	}

@@ -12,7 +12,4 @@ require (
 	golang.org/x/term v0.47.0
 )
 
-require (
-	github.com/coreos/go-systemd/v22 v22.7.0 // indirect
-	github.com/google/pprof v0.0.0-20261016150608-1facf8f91b50 // indirect
-)
+require github.com/coreos/go-systemd/v22 v22.7.0 // indirect

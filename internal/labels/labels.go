@@ -3,18 +3,12 @@
 package labels
 
 import (
-	"bytes"
-	"cmp"
 	"context"
-	"fmt"
 	"math/rand/v2"
-	"path"
+	"reflect"
 	"runtime/pprof"
-	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/google/pprof/profile"
 )
 
 // key is the label. Its value is the path of an owner's ids, so that what is
@@ -23,11 +17,20 @@ import (
 const key = "evenkeel"
 
 // Path returns the path of a new owner below the one that ctx is labelled with.
-func Path(ctx context.Context) string {
+func Path(ctx context.Context) string { return below(ctx, rand.Uint64()) }
+
+// PathOf returns the path of the function f below the owner that ctx is labelled
+// with. It is the same path each time, so that any number of goroutines that run f
+// make one label: a goroutine profile takes memory for each distinct label.
+func PathOf(ctx context.Context, f any) string {
+	return below(ctx, uint64(reflect.ValueOf(f).Pointer()))
+}
+
+func below(ctx context.Context, id uint64) string {
 	above, _ := of(ctx)
 	var buf [64]byte
 	path := append(append(buf[:0], above...), '/')
-	return string(strconv.AppendUint(path, rand.Uint64(), 32))
+	return string(strconv.AppendUint(path, id, 32))
 }
 
 // With returns ctx with the label for goroutines of an owner. An empty name
@@ -47,64 +50,3 @@ func of(ctx context.Context) (owner, name string) {
 
 // Set labels the calling goroutine, and so all that it starts, as ctx says.
 func Set(ctx context.Context) { pprof.SetGoroutineLabels(ctx) }
-
-// A Found is a number of goroutines with one name that stand at one place.
-type Found struct {
-	Name  string
-	Count int
-	Stack string // a line for each call, innermost first: function file:line
-}
-
-// Below lists the goroutines that bear owner's label or one below it.
-// It reads the goroutine profile, about 2 µs for each goroutine of the
-// process; a goroutine that never ran yet has no label and is missed.
-func Below(owner string) ([]Found, error) {
-	var buf bytes.Buffer
-	if err := pprof.Lookup("goroutine").WriteTo(&buf, 0); err != nil {
-		return nil, fmt.Errorf("goroutine profile: %w", err)
-	}
-	p, err := profile.ParseData(buf.Bytes())
-	if err != nil {
-		return nil, fmt.Errorf("goroutine profile: %w", err)
-	}
-	var found []Found
-	for _, s := range p.Sample {
-		path, name, _ := strings.Cut(strings.Join(s.Label[key], ""), " ")
-		if (path == owner || strings.HasPrefix(path, owner+"/")) && !forAll(s) {
-			found = append(found, Found{name, int(s.Value[0]), stack(s)})
-		}
-	}
-	slices.SortStableFunc(found, func(a, b Found) int {
-		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(b.Count, a.Count))
-	})
-	return found, nil
-}
-
-// forAll reports whether it is the one goroutine that takes the process's
-// signals: it bears the label of whoever first asked for any.
-func forAll(s *profile.Sample) bool {
-	if len(s.Location) == 0 {
-		return false
-	}
-	for _, l := range s.Location[len(s.Location)-1].Line {
-		if l.Function != nil && l.Function.Name == "os/signal.loop" {
-			return true
-		}
-	}
-	return false
-}
-
-// stack leaves out the runtime's own calls at the top: where a goroutine parks
-// says less than who made it wait.
-func stack(s *profile.Sample) string {
-	var b strings.Builder
-	for _, loc := range s.Location {
-		for _, l := range loc.Line {
-			if l.Function == nil || b.Len() == 0 && strings.HasPrefix(l.Function.Name, "runtime.") {
-				continue
-			}
-			fmt.Fprintf(&b, "%s %s:%d\n", path.Base(l.Function.Name), l.Function.Filename, l.Line)
-		}
-	}
-	return b.String()
-}

@@ -1,16 +1,23 @@
-package labels
+package labels_test
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"runtime"
+	"runtime/pprof"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"go.uber.org/goleak"
+
+	"github.com/evenkeel-go/evenkeel/drain"
+	. "github.com/evenkeel-go/evenkeel/internal/labels"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -18,41 +25,81 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // A planted goroutine is found below its owner and the owner above, with those
 // it started by a bare go, and nowhere else.
 func TestBelow(t *testing.T) {
-	outerPath, otherPath := Path(t.Context()), Path(t.Context())
-	innerPath := Path(With(t.Context(), outerPath, "outer"))
-	free, up := make(chan struct{}), make(chan struct{})
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		Set(With(t.Context(), innerPath, "planted"))
-		for range 2 {
-			wg.Go(func() { up <- struct{}{}; parked(free) })
+	synctest.Test(t, func(t *testing.T) {
+		outerPath, otherPath := Path(t.Context()), Path(t.Context())
+		innerPath := Path(With(t.Context(), outerPath, "outer"))
+		free := make(chan struct{})
+		go func() {
+			// A label of the program's own stands beside it.
+			ctx := pprof.WithLabels(t.Context(), pprof.Labels("a", `"evenkeel":"/x y", "evenkeel":"/x y"`, "route", "/y\t\n"))
+			Set(With(ctx, innerPath, "planted"))
+			for range 2 {
+				go parked(free)
+			}
+			parked(free)
+		}()
+		synctest.Wait()
+		for path, want := range map[string]int{outerPath: 3, innerPath: 3, otherPath: 0, outerPath[:len(outerPath)-1]: 0, "": 0, "/x": 0} {
+			found, err := Below(path)
+			n := 0
+			for _, f := range found {
+				if n += f.Count; f.Name != "planted" || f.Own {
+					t.Errorf("name %q, own %v", f.Name, f.Own)
+				}
+				if !strings.HasPrefix(f.Stack, "labels_test.parked ") || !strings.Contains(f.Stack, "labels_test.go:") {
+					t.Errorf("stack:\n%s", f.Stack)
+				}
+			}
+			if n != want || err != nil {
+				t.Errorf("below %s: %d goroutines, %v; want %d", path, n, err, want)
+			}
 		}
-		up <- struct{}{}
-		parked(free)
+		close(free)
 	})
-	for range 3 {
-		<-up
-	}
-	for path, want := range map[string]int{outerPath: 3, innerPath: 3, otherPath: 0, outerPath[:len(outerPath)-1]: 0} {
-		found, err := Below(path)
-		n := 0
-		for _, f := range found {
-			if n += f.Count; f.Name != "planted" {
-				t.Errorf("name %q", f.Name)
-			}
-			if strings.HasPrefix(f.Stack, "runtime.") {
-				t.Errorf("stack begins in the runtime:\n%s", f.Stack)
-			}
-		}
-		if n != want || err != nil {
-			t.Errorf("below %s: %d goroutines, %v; want %d", path, n, err, want)
-		}
-	}
-	close(free)
-	wg.Wait()
 }
 
 func parked(free chan struct{}) { <-free }
+
+// Who waits inside this library is shown where its own code called it. One that
+// has no code of its own is marked. The profile does not show its own goroutine.
+func TestBelowOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g drain.Gate
+		g.Enter()
+		path := Path(t.Context())
+		go func() { Set(With(t.Context(), path, "direct")); waits[struct{ a, b int }](t.Context(), &g) }()
+		go func() { Set(With(t.Context(), path, "bare")); go g.Drain(t.Context()) }()
+		synctest.Wait()
+		Set(With(t.Context(), path, "caller"))
+		found, err := Below(path)
+		Set(context.Background())
+		var got []string
+		for _, f := range found {
+			top, _, _ := strings.Cut(f.Stack, " ")
+			got = append(got, fmt.Sprint(f.Name, " ", top, " ", f.Own))
+		}
+		want := []string{"bare drain.(*Gate).wait true", "caller labels_test.TestBelowOwn.func1 false", "direct labels_test.waits[...] false"}
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("%v\ngot  %q\nwant %q", err, got, want)
+		}
+		g.Leave()
+	})
+}
+
+func waits[T any](ctx context.Context, g *drain.Gate) { g.Drain(ctx) }
+
+// Goroutines of one function and one owner make one label.
+func TestPathOf(t *testing.T) {
+	owner := With(t.Context(), Path(t.Context()), "owner")
+	var paths []string
+	for n := range 2 {
+		f := func() int { return n }
+		paths = append(paths, PathOf(owner, f), PathOf(owner, parked), PathOf(t.Context(), f))
+	}
+	if !slices.Equal(paths[:3], paths[3:]) || len(slices.Compact(slices.Sorted(slices.Values(paths)))) != 3 {
+		t.Errorf("a path is not that of owner and function: %q", paths)
+	}
+}
 
 func TestCall(t *testing.T) {
 	for _, tt := range []struct {
@@ -75,6 +122,13 @@ func TestCall(t *testing.T) {
 		var p *PanicError
 		if len(got) != 1 || got[0] != tt.want && !errors.As(got[0], &p) {
 			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		}
+		wg.Go(func() { // without a Logger it is the same
+			Call(t.Context(), nil, "x", tt.f, func(err error) { got = append(got, err) })
+		})
+		wg.Wait()
+		if len(got) != 2 || fmt.Sprint(got[0]) != fmt.Sprint(got[1]) {
+			t.Errorf("%s: without a Logger: %v", tt.name, got)
 		}
 		if isPanic := p != nil; isPanic != strings.Contains(log.String(), "TestCall") || isPanic != strings.HasPrefix(tt.name, "panic") {
 			t.Errorf("%s: panic %v, log %q", tt.name, isPanic, &log)
