@@ -24,15 +24,16 @@
 // What has a Logger field writes these messages with these attributes, so that
 // the lines of many processes can be read together, by people and by the
 // timeline. Add the pid with [log/slog.Logger.With], and who for the program's
-// name. An error or a stack is there where there is one; backoff is the policy's
-// level, as level is slog's own key.
+// name. An error or a stack is there if there is one; backoff is the policy's
+// level, as level is slog's own key. A duration is in seconds and says so, in JSON
+// too: took=1.5s.
 //
 //	stop                     cause, signal
-//	drain began              cause, deadline
+//	drain began              cause, budget, deadline
 //	phase began              phase, until, forced
 //	drain forced             phase
 //	step ended               phase, step, outcome, took, error, stack
-//	abandoned step returned  phase, step, took, error
+//	abandoned step returned  phase, step, took, error, stack
 //	stacks missing           phase, error
 //	drain ended              took, failed, forced
 //	task failed              task, error

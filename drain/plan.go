@@ -1,59 +1,72 @@
 package drain
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
-	"github.com/evenkeel-go/evenkeel/internal/labels"
+	"github.com/evenkeel-go/evenkeel/internal/logs"
 	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
-// DefaultBudget is the budget of a [Plan] that names none: under the 30 seconds
+// DefaultBudget is the budget of a [Plan] that sets none. It fits the 30 seconds
 // that Kubernetes gives a pod by default.
 const DefaultBudget = 25 * time.Second
 
-// A Plan is an ordered list of phases under one budget.
+// A Plan is an ordered list of phases under one budget. It is data: it may be
+// copied, and holds nothing of its runs.
 //
-// The zero Plan does nothing. A Plan must not be copied.
+// The zero Plan does nothing.
 type Plan struct {
-	// Phases run in order, each after the one before is over.
+	// Phases run in order. Each begins when the one before is over.
 	Phases []Phase
 
-	// Budget bounds the phases together, counted from the signal where a
-	// lifecycle.WithSignals context brought one, else from Run's begin. It
-	// must be less than what the supervisor grants between its signal and its
-	// SIGKILL (terminationGracePeriodSeconds, TimeoutStopSec); the settle time
-	// of a [Server] and a preStop hook come out of the same clock. 0 means
-	// [DefaultBudget]. A Run that begins late still gives each phase its
-	// reserve.
+	// Budget bounds the phases together. Choose it so that
+	//
+	//	preStop + Budget + 2 s ≤ the grace period of the platform
+	//
+	// where preStop is how long a hook of the platform delays its signal, and the
+	// 2 s are for the end of the process. The grace period is the time between
+	// that signal and SIGKILL. By default it is:
+	//
+	//	Kubernetes   30 s  terminationGracePeriodSeconds; counts from before preStop
+	//	docker stop  10 s  --time; stop_grace_period in compose
+	//	systemd      90 s  TimeoutStopSec=
+	//	Amazon ECS   30 s  stopTimeout
+	//	Cloud Run    10 s  fixed
+	//	Heroku       30 s  fixed
+	//
+	// Under docker stop and on Cloud Run, for example, Budget is 8 s at most.
+	//
+	// Budget counts from the signal if ctx is a lifecycle.WithSignals context,
+	// else from Run's begin. The settle time of a [Server] is a part of it. A Run
+	// that begins late still gives each phase its Reserve. 0 means
+	// [DefaultBudget].
 	Budget time.Duration
 
-	// Progress is told how much is left, and when the plan will be over at the
-	// latest: once a second, at every change of phase, and at the end. What is
-	// left is the steps that have not ended, and the work that those wait for in
-	// a [Gate], a [Server] or a lifecycle.Group. It is called by one goroutine;
-	// where it blocks the drain goes on without it, but Run waits for its last
-	// call, until the deadline. Nil: nobody is told.
+	// Progress is called with how much is left, and with the time at which the
+	// plan will be over at the latest: once a second, at every change of phase,
+	// and at the end. What is left is the steps that have not ended, and the work
+	// that those wait for in a [Gate], a [Server] or a lifecycle.Group. One
+	// goroutine calls it. If it blocks, the drain goes on without it, but Run
+	// waits for its last call, until the deadline. If it panics, it is not called
+	// again. Nil: no calls.
 	Progress func(left int, deadline time.Time)
 
-	// Logger gets a line at the plan's begin and end, for each phase and for
-	// each step. Nil means silence.
+	// Logger gets a line at the plan's begin and end, for each phase and for each
+	// step. A goroutine beside the drain writes them, so a handler that blocks or
+	// panics delays no step. Run waits until the lines are written, until the
+	// deadline. Nil: only what no caller receives is logged, to slog.Default: an
+	// abandoned step that returns late, a stack that is missing, and a panic of
+	// Progress.
 	Logger *slog.Logger
-
-	mu     sync.Mutex
-	done   chan struct{} // made by the first Run, closed at its end
-	report Report
-	err    error
 }
 
 // Validate returns an error for a plan that cannot keep its promises. It names
 // the phase and the field, and says what to do.
-func (p *Plan) Validate() error {
+func (p Plan) Validate() error {
 	var reserves time.Duration
 	if p.Budget < 0 {
 		return fmt.Errorf("drain: Budget: %v is negative; 0 means %v", p.Budget, DefaultBudget)
@@ -95,60 +108,53 @@ func (p *Plan) Validate() error {
 	return nil
 }
 
-func (p *Plan) budget() time.Duration {
+func (p Plan) budget() time.Duration {
 	if p.Budget == 0 {
 		return DefaultBudget
 	}
 	return p.Budget
 }
 
-// Run runs the phases in order, the steps of a phase side by side, and returns
-// what each step came to and the errors of those that did not end well, as
+// Run runs the phases in order, the steps of a phase side by side. It returns what
+// became of each step, and the errors of those that did not end well, as
 // [*StepError] joined in phase order. An error or a panic never stops the rest.
+// A plan that is not valid runs nothing.
 //
-// From ctx it takes the values, the cause, and the signals of a
-// lifecycle.WithSignals context, never the end: a context that says stop does
-// not bound the drain. A second signal forces: running Stops have their
-// contexts ended and are killed; a phase not begun runs in its Reserve, and
-// without one is killed outright.
+// Each call is a run of its own, and calls every Stop again.
+//
+// Run takes from ctx its values, its cause, and the signals of a
+// lifecycle.WithSignals context. It ignores the end of ctx: a context that says
+// stop does not bound the drain. A second signal forces: the contexts of running
+// Stops end, and Kill is called. A phase that has not begun gets its Reserve; if
+// it has none, only its Kills are called.
 //
 // A phase i that starts at s is over at min(s + Timeout, D − the reserves after
 // it), where D is the signal's time plus Budget. So unspent time flows on, and a
-// stuck phase starves nobody. Nothing waits for a step that ignores its
-// context: at the end of its phase it is abandoned, and reported with its stack.
+// stuck phase does not take the time of the next ones. Run does not wait for a
+// step that ignores its context: at the end of its phase the step is abandoned,
+// and reported with its stack. Logs and stacks are gathered beside the phases; Run
+// waits for them until D, and goes without them after that.
 //
-// Run runs once; later and concurrent callers wait for that run's end and get
-// the same report. A plan that is not valid runs nothing.
-func (p *Plan) Run(ctx context.Context) (Report, error) {
-	p.mu.Lock()
-	done, first := p.done, p.done == nil
-	if first {
-		done = make(chan struct{})
-		p.done = done
-	}
-	p.mu.Unlock()
-	if !first {
-		<-done
-		return p.report, p.err
-	}
-	p.err = labels.ErrGoexit // or a panic of Logger's handler: nobody waits for ever
-	defer close(done)
-	p.report, p.err = p.run(ctx)
-	return p.report, p.err
-}
-
-func (p *Plan) run(ctx context.Context) (Report, error) {
+// If Run is called in a step of another plan, or in a task of a lifecycle.Group
+// that drains, then D is at most the end of that step's Stop, less a tenth of the
+// time until then or 100 ms, whichever is less. So the inner plan names what
+// ignores its context, before the outer plan would blame the step. For example,
+// with two budgets of 25 s the outer step's Stop has 24 s, and the inner plan
+// 23.9 s.
+func (p Plan) Run(ctx context.Context) (Report, error) {
 	if err := p.Validate(); err != nil {
 		return Report{}, err
 	}
 	stop, begin := wire.StopOf(ctx), time.Now()
 	r := &run{
-		clock:  clock{phases: p.Phases, deadline: deadline(p, stop.Asked(), begin)},
-		force:  stop.Force.Done(),
-		log:    cmp.Or(p.Logger, slog.New(slog.DiscardHandler)),
-		panics: p.Logger,
+		clock: clock{phases: p.Phases, deadline: p.deadline(stop.Asked(), begin, wire.Until(ctx))},
+		force: stop.Force.Done(),
 	}
-	r.log.InfoContext(ctx, "drain began", "cause", context.Cause(ctx), "deadline", r.deadline)
+	r.log, r.loud = r.queue.Logger(logs.Quiet(p.Logger)), r.queue.Logger(logs.Loud(p.Logger))
+	if p.Logger != nil {
+		r.panics = r.log
+	}
+	r.log.InfoContext(ctx, "drain began", "cause", context.Cause(ctx), "budget", logs.Seconds(p.budget()), "deadline", r.deadline)
 	rep := Report{Began: begin, Deadline: r.deadline, Results: make([]Result, 0, steps(p.Phases))}
 	r.ctx = context.WithValue(context.WithoutCancel(ctx), wire.CountsKey, &r.progress)
 	changed, ended := r.tell(p.Progress)
@@ -159,31 +165,41 @@ func (p *Plan) run(ctx context.Context) (Report, error) {
 	}
 	r.progress.next(nil)
 	rep.Forced = r.forced
-	rep.Took = time.Since(begin) // without what Progress holds up
-	ended()
+	rep.Took = time.Since(begin) // without what is still gathered
 	var errs []error
 	for i := range rep.Results {
 		if res := &rep.Results[i]; res.Err != nil {
 			errs = append(errs, &StepError{res.Phase, res.Step, res.Outcome, res.Err})
 		}
 	}
-	r.log.InfoContext(ctx, "drain ended", "took", rep.Took, "failed", len(errs), "forced", rep.Forced)
+	r.log.InfoContext(ctx, "drain ended", "took", logs.Seconds(rep.Took), "failed", len(errs), "forced", rep.Forced)
+	r.addStacks(rep.Results)
+	ended()
+	r.queue.Flush(r.deadline)
 	return rep, errors.Join(errs...)
 }
 
-// deadline returns when the plan is over.
-func deadline(p *Plan, asked, begin time.Time) time.Time {
+// deadline returns when the plan is over. outer is when another drain will stop
+// waiting for this one.
+func (p Plan) deadline(asked, begin, outer time.Time) time.Time {
 	if asked.IsZero() {
 		asked = begin
 	}
 	d := asked.Add(p.budget())
 	// The last second is for the Kills of phases without a reserve.
-	late := begin.Add(min(reserved(p.Phases)+lastOf(p.budget()), p.budget()))
-	if late.After(d) {
-		return late
+	if late := begin.Add(min(reserved(p.Phases)+lastOf(p.budget()), p.budget())); late.After(d) {
+		d = late
+	}
+	if left := outer.Sub(begin); left > 0 { // else there is none, or it does not wait any more
+		if before := outer.Add(-min(left/10, margin)); before.Before(d) {
+			d = before
+		}
 	}
 	return d
 }
+
+// margin is how long before an outer drain's step an inner drain ends.
+const margin = 100 * time.Millisecond
 
 func steps(phases []Phase) (n int) {
 	for i := range phases {
@@ -205,9 +221,9 @@ type clock struct {
 	deadline time.Time
 }
 
-// span returns how long phase i may take where it starts at now, and how much
-// of that is kept for Kill. A forced phase has its reserve at most, and where it
-// has none all its time is for Kill.
+// span returns how long phase i may take if it starts at now, and how much of that
+// is kept for Kill. A forced phase has its reserve at most; if it has none, all its
+// time is for Kill.
 func (c clock) span(i int, now time.Time, forced bool) (whole, kill time.Duration) {
 	p, left := c.phases[i], c.deadline.Sub(now)-reserved(c.phases[i+1:])
 	whole = p.Timeout

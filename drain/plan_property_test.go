@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/evenkeel-go/evenkeel/drain"
+	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
 var seedFlag = flag.Uint64("seed", 0, "of the random plans; 0 means a new one")
@@ -47,22 +48,19 @@ func TestPlanProperties(t *testing.T) {
 
 // A trial is a plan, what happens around it, and what was seen.
 type trial struct {
-	plan    drain.Plan
-	budget  time.Duration
-	lives   [][]*life     // a phase's each
-	tiny    bool          // all within nanoseconds, so that everything falls together
-	ago     time.Duration // the signal, before Run; negative means none
-	force   time.Duration // after Run's begin; 0 also means before, negative means none
-	before  bool
-	callers []time.Duration // of Run, after the first
+	plan   drain.Plan
+	budget time.Duration
+	lives  [][]*life     // a phase's each
+	tiny   bool          // all within nanoseconds, so that everything falls together
+	ago    time.Duration // the signal, before Run; negative means none
+	force  time.Duration // after Run's begin; 0 also means before, negative means none
+	before bool
+	outer  time.Duration // after Run's begin, another drain stops waiting for this one; 0 means none
 
-	begin   time.Time
-	report  drain.Report
-	err     error
-	log     recorder
-	reports []drain.Report
-	errs    []error
-	ends    []time.Duration // of the callers
+	begin  time.Time
+	report drain.Report
+	err    error
+	log    recorder
 }
 
 // A life is how a step behaves, and what was done to it.
@@ -194,6 +192,9 @@ func newTrial(r *rand.Rand) *trial {
 			tr.ago = up(3 * tr.budget)
 		}
 	}
+	if odds(4) {
+		tr.outer = up(2 * tr.budget)
+	}
 	calm := tr.oracle(never)
 	whole := calm[len(calm)-1].end
 	switch r.IntN(4) {
@@ -207,9 +208,6 @@ func newTrial(r *rand.Rand) *trial {
 		} else if tr.force = e.end; !e.calm {
 			tr.force++
 		}
-	}
-	for range r.IntN(3) {
-		tr.callers = append(tr.callers, 1+up(whole+ms))
 	}
 	return tr
 }
@@ -233,13 +231,8 @@ func (tr *trial) run(t *testing.T) {
 	} else if tr.force >= 0 {
 		time.AfterFunc(tr.force, force)
 	}
-	n := len(tr.callers)
-	tr.reports, tr.errs, tr.ends = make([]drain.Report, n), make([]error, n), make([]time.Duration, n)
-	for i, after := range tr.callers {
-		time.AfterFunc(after, func() {
-			tr.reports[i], tr.errs[i] = tr.plan.Run(context.Background())
-			tr.ends[i] = time.Since(tr.begin)
-		})
+	if tr.outer > 0 {
+		ctx = context.WithValue(ctx, wire.UntilKey, tr.begin.Add(tr.outer))
 	}
 	tr.report, tr.err = tr.plan.Run(ctx)
 	if took := time.Since(tr.begin); tr.report.Took != took || !tr.report.Began.Equal(tr.begin) {

@@ -9,8 +9,8 @@ import (
 	"github.com/evenkeel-go/evenkeel/internal/labels"
 )
 
-// A progress knows what a plan has left, and tells it to Plan.Progress. It is
-// also the [wire.Counts] of the plan's steps.
+// A progress counts what a plan has left, for Plan.Progress. It is also the
+// [wire.Counts] of the plan's steps.
 type progress struct {
 	steps atomic.Int64 // that have not ended, those of later phases too
 
@@ -55,7 +55,7 @@ func (r *run) tell(f func(left int, deadline time.Time)) (changed, ended func())
 		return func() {}, func() {}
 	}
 	change, over := make(chan struct{}, 1), make(chan struct{})
-	go labels.Call(r.ctx, r.panics, "progress", func(context.Context) error {
+	go labels.Call(r.ctx, r.loud, "progress", func(context.Context) error {
 		again := time.NewTimer(time.Second)
 		defer again.Stop()
 		for more := true; more; {

@@ -33,7 +33,9 @@ func (s *step) outcome(cause error) (Outcome, error) {
 	case s.killed.running && s.stopped.err != nil && s.stopped.err != cause:
 		return Abandoned, s.stopped.err // it may name what still runs
 	case s.active():
-		return Abandoned, errAbandoned
+		return Abandoned, cmp.Or(s.killed.err, errAbandoned)
+	case s.stopped.panicked() && s.killed.err != nil:
+		return Panicked, errors.Join(s.stopped.err, s.killed.err)
 	case s.stopped.panicked():
 		return Panicked, s.stopped.err
 	case s.killed.panicked():

@@ -2,11 +2,14 @@ package drain
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/evenkeel-go/evenkeel/internal/labels"
+	"github.com/evenkeel-go/evenkeel/internal/logs"
+	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
 // A run is one execution of a plan.
@@ -15,17 +18,24 @@ type run struct {
 	progress progress
 	ctx      context.Context // values, no end
 	force    <-chan struct{}
-	forced   bool         // force was seen closed
-	log      *slog.Logger // never nil
-	panics   *slog.Logger // the plan's own, where nil means standard error
+	forced   bool // force was seen closed
+
+	queue  logs.Queue
+	log    *slog.Logger // of the progress lines; never nil
+	loud   *slog.Logger // of what no caller receives; never nil
+	panics *slog.Logger // of the steps, which the caller receives as errors; nil without a Logger
+
+	profile   sync.Mutex // held while a goroutine profile is taken
+	abandoned []abandoned
 }
 
 // phase runs phase i to its end, and appends what became of its steps to results:
 //
 //	Stops start, side by side
 //	at the end of their time, or when forced, Kill is called for those not done
+//	halfway through Kill's time, the stacks of what still runs are looked for
 //	when all are done, or at the phase's end, the phase is over
-//	a step that still runs is abandoned, with its stack
+//	a step that still runs is abandoned
 func (r *run) phase(i int, results []Result) []Result {
 	select {
 	case <-r.force:
@@ -38,10 +48,13 @@ func (r *run) phase(i int, results []Result) []Result {
 	end := start.Add(whole)
 	hard := time.NewTimer(whole)
 	defer hard.Stop()
+	look := time.NewTimer(whole - last/2)
+	defer look.Stop()
 	ctx, cancel := context.WithCancelCause(r.ctx)
 	defer cancel(nil)
 	ctx, release := context.WithDeadlineCause(ctx, end.Add(-last), &phaseEnd{p.Name, killOnly && r.forced})
 	defer release()
+	ctx = context.WithValue(ctx, wire.UntilKey, end.Add(-last))
 	owner := labels.Path(ctx)
 	r.log.InfoContext(ctx, "phase began", "phase", p.Name, "until", end, "forced", r.forced)
 
@@ -68,10 +81,13 @@ func (r *run) phase(i int, results []Result) []Result {
 			cancel(&phaseEnd{p.Name, true})
 			if last < time.Until(end) {
 				hard.Reset(last)
+				look.Reset(last / 2)
 			}
 		case <-timeUp:
 			timeUp = nil
 			w.kill()
+		case <-look.C:
+			w.stacks = r.look(owner)
 		case <-hard.C:
 			w.kill()
 			over = true
@@ -109,6 +125,8 @@ type work struct {
 	start time.Time
 	wake  chan struct{} // has room for one: running fell to 0
 
+	stacks *stacks // of what still runs; nil until they are looked for
+
 	mu      sync.Mutex
 	steps   []step
 	running int  // calls that have not returned
@@ -121,13 +139,16 @@ type step struct {
 	stopped, killed call
 	late            bool // Stop returned after its time
 	took            time.Duration
-	left            int // calls that the phase's end abandoned, less those that returned since; guarded by work.mu
+
+	// Once the phase is over; guarded by work.mu.
+	left int   // the calls that were abandoned and have not returned
+	err  error // of those that have
 }
 
 func (s *step) active() bool { return s.stopped.running || s.killed.running }
 
-// killable tells of the end of Stop's time: a Stop that gave up then, such as
-// http.Server.Shutdown, has not done its work either.
+// killable reports whether Kill is due once Stop's time is over. It is also due if
+// Stop gave up then, as http.Server.Shutdown does: that has not done its work.
 func (s *step) killable() bool {
 	return s.Kill != nil && !s.killed.began && (s.stopped.running || !s.stopped.began || s.late && s.stopped.err != nil)
 }
@@ -172,9 +193,8 @@ func (w *work) kill() {
 	}
 }
 
-// beginLocked makes a call, in a goroutine. The phase is its owner and waits for
-// it; once the phase is over the goroutine is an abandoned one, and says so at its
-// end.
+// beginLocked makes a call, in a goroutine. The phase owns it and waits for it.
+// Once the phase is over the goroutine is abandoned, and logs a line at its end.
 func (w *work) beginLocked(s *step, c *call) {
 	c.began, c.running = true, true
 	w.running++
@@ -189,20 +209,27 @@ func (w *work) call(s *step, c *call) {
 	ctx := labels.With(w.ctx, w.owner, s.Name)
 	labels.Set(ctx)
 	labels.Call(ctx, w.panics, s.Name, f, func(err error) {
-		if took := time.Since(w.start); w.note(s, c, err, took) {
-			w.log.WarnContext(ctx, "abandoned step returned", "phase", w.phase, "step", s.Name, "took", took, "error", err)
+		took := time.Since(w.start)
+		if late, err := w.note(s, c, err, took); late {
+			attrs := []any{"phase", w.phase, "step", s.Name, "took", logs.Seconds(took), "error", err}
+			var p *labels.PanicError
+			if errors.As(err, &p) {
+				attrs = append(attrs, "stack", string(p.Stack))
+			}
+			w.loud.WarnContext(ctx, "abandoned step returned", attrs...)
 		}
 	})
 }
 
-// note takes the return of a call, and wakes the phase at the last one. It
-// reports whether an abandoned step has returned altogether.
-func (w *work) note(s *step, c *call, err error, took time.Duration) (late bool) {
+// note takes the return of a call, and wakes the phase at the last one. It reports
+// whether that was the last call of an abandoned step, and the errors of those.
+func (w *work) note(s *step, c *call, err error, took time.Duration) (late bool, _ error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.over {
 		s.left--
-		return s.left == 0
+		s.err = errors.Join(s.err, err)
+		return s.left == 0, s.err
 	}
 	c.running, c.err = false, err
 	s.late, s.took = w.ctx.Err() != nil, took
@@ -215,10 +242,10 @@ func (w *work) note(s *step, c *call, err error, took time.Duration) (late bool)
 		default:
 		}
 	}
-	return false
+	return false, nil
 }
 
-// close ends the phase. From then on only left changes.
+// close ends the phase. From then on only left and err of its steps change.
 func (w *work) close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -233,36 +260,30 @@ func (w *work) close() {
 	}
 }
 
-// results ends the phase, says what became of each step, and logs it.
+// results ends the phase, says what became of each step, and logs it. The stacks of
+// the abandoned ones follow.
 func (w *work) results(results []Result) []Result {
 	w.close()
 	cause := context.Cause(w.ctx)
-	var stuck []labels.Found
-	if w.running > 0 {
-		var err error
-		if stuck, err = labels.Below(w.owner); err != nil {
-			w.log.ErrorContext(w.ctx, "stacks missing", "phase", w.phase, "error", err)
-		}
+	if w.running > 0 && w.stacks == nil {
+		w.stacks = w.look(w.owner)
 	}
 	for i := range w.steps {
 		s := &w.steps[i]
 		r := Result{Phase: w.phase, Step: s.Name, Took: s.took}
-		r.Outcome, r.Err = s.outcome(cause)
-		if r.Outcome == Abandoned {
+		var a abandoned
+		if r.Outcome, r.Err = s.outcome(cause); r.Outcome == Abandoned {
 			r.Took = time.Since(w.start)
-			for _, f := range stuck {
-				if f.Name == s.Name {
-					r.Stack += f.Stack + "\n"
-				}
-			}
+			a = abandoned{w.stacks, len(results), s.Name, w.deadline}
+			w.abandoned = append(w.abandoned, a)
 		}
-		w.logResult(&r)
+		w.logResult(&r, a)
 		results = append(results, r)
 	}
 	return results
 }
 
-func (r *run) logResult(res *Result) {
+func (r *run) logResult(res *Result, a abandoned) {
 	level := slog.LevelInfo
 	if res.Err != nil {
 		level = slog.LevelWarn
@@ -270,12 +291,12 @@ func (r *run) logResult(res *Result) {
 	if !r.log.Enabled(r.ctx, level) {
 		return
 	}
-	attrs := []any{"phase", res.Phase, "step", res.Step, "outcome", res.Outcome, "took", res.Took}
+	attrs := []any{"phase", res.Phase, "step", res.Step, "outcome", res.Outcome, "took", logs.Seconds(res.Took)}
 	if res.Err != nil {
 		attrs = append(attrs, "error", res.Err)
 	}
-	if res.Outcome == Abandoned {
-		attrs = append(attrs, "stack", res.Stack)
+	if a.stacks != nil {
+		attrs = append(attrs, "stack", a)
 	}
 	r.log.Log(r.ctx, level, "step ended", attrs...)
 }

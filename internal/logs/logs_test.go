@@ -164,3 +164,15 @@ func TestQueueConcurrent(t *testing.T) {
 		t.Errorf("%d lines", n)
 	}
 }
+
+func TestSeconds(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "0s", time.Nanosecond: "0s", 1500 * time.Nanosecond: "0.000002s", 123 * time.Millisecond: "0.123s",
+		1500 * time.Millisecond: "1.5s", 25 * time.Second: "25s", 90*time.Minute + time.Millisecond: "5400.001s", -time.Second: "-1s",
+	} {
+		got := Seconds(d)
+		if back, err := time.ParseDuration(got); got != want || err != nil || back != d.Round(time.Microsecond) {
+			t.Errorf("%v: %s, want %s; read back as %v, %v", d, got, want, back, err)
+		}
+	}
+}

@@ -18,6 +18,7 @@ const (
 	SoftKey              // a Soft
 	CountsKey            // a Counts
 	WaitKey              // a Waits
+	UntilKey             // a time.Time
 )
 
 // A Stop is the state of a signal hook.
@@ -53,6 +54,13 @@ func Count(ctx context.Context, key any, left func() int) {
 	if c, ok := ctx.Value(CountsKey).(Counts); ok {
 		c.Count(key, left)
 	}
+}
+
+// Until returns when the drain of ctx, if there is one, stops waiting for the work
+// that ctx belongs to; else the zero time.
+func Until(ctx context.Context) time.Time {
+	until, _ := ctx.Value(UntilKey).(time.Time)
+	return until
 }
 
 // Waits is told that a start waits for what, until when; the zero time where
