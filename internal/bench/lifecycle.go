@@ -258,6 +258,9 @@ var comparisons = []comparison{
 var checks = []check{
 	{"panic in a task, processes with exit status 0", panics},
 	{"overrun of a budget of 1 s, where all is ignored", stubborn},
+	{"overrun of 2 s, 4 deaf phases, 100,000 goroutines", overrun(20*time.Millisecond, besideCrowd)},
+	{"overrun of 1 s, a phase of 10,000 deaf steps", overrun(100*time.Millisecond, func(free chan struct{}) (time.Duration, bool) { return deaf(1, 10_000, time.Second, free) })},
+	{"overrun of 1 s, a Logger that blocks", overrun(20*time.Millisecond, mute)},
 	{"bytes of an idle function, against suture", idles},
 	{"decision over a full ring, against decoding it", decision},
 }

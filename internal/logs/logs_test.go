@@ -168,7 +168,7 @@ func TestQueueConcurrent(t *testing.T) {
 func TestSeconds(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		0: "0s", time.Nanosecond: "0s", 1500 * time.Nanosecond: "0.000002s", 123 * time.Millisecond: "0.123s",
-		1500 * time.Millisecond: "1.5s", 25 * time.Second: "25s", 90*time.Minute + time.Millisecond: "5400.001s", -time.Second: "-1s",
+		1500 * time.Millisecond: "1.5s", 25 * time.Second: "25s", 90*time.Minute + time.Millisecond: "5400.001s", -time.Second: "-1s", 1627187 * time.Microsecond: "1.627187s",
 	} {
 		got := Seconds(d)
 		if back, err := time.ParseDuration(got); got != want || err != nil || back != d.Round(time.Microsecond) {

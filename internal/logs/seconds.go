@@ -10,5 +10,5 @@ import (
 // This is the same in both, says its unit, cannot be taken for nanoseconds, and is
 // what time.ParseDuration reads.
 func Seconds(d time.Duration) string {
-	return strconv.FormatFloat(d.Round(time.Microsecond).Seconds(), 'f', -1, 64) + "s"
+	return strconv.FormatFloat(float64(d.Round(time.Microsecond).Microseconds())/1e6, 'f', -1, 64) + "s"
 }
