@@ -209,27 +209,37 @@ func (w *work) call(s *step, c *call) {
 	ctx := labels.With(w.ctx, w.owner, s.Name)
 	labels.Set(ctx)
 	labels.Call(ctx, w.panics, s.Name, f, func(err error) {
-		took := time.Since(w.start)
-		if late, err := w.note(s, c, err, took); late {
-			attrs := []any{"phase", w.phase, "step", s.Name, "took", logs.Seconds(took), "error", err}
-			var p *labels.PanicError
-			if errors.As(err, &p) {
-				attrs = append(attrs, "stack", string(p.Stack))
-			}
-			w.loud.WarnContext(ctx, "abandoned step returned", attrs...)
+		if took := time.Since(w.start); w.note(s, c, err, took) {
+			w.logLate(s, took)
 		}
 	})
 }
 
+// logLate is a function of its own for its large frame: most steps do without it,
+// and a goroutine's first stack is small.
+//
+//go:noinline
+func (w *work) logLate(s *step, took time.Duration) {
+	w.mu.Lock()
+	err := s.err
+	w.mu.Unlock()
+	attrs := []any{"phase", w.phase, "step", s.Name, "took", logs.Seconds(took), "error", err}
+	var p *labels.PanicError
+	if errors.As(err, &p) {
+		attrs = append(attrs, "stack", string(p.Stack))
+	}
+	w.loud.WarnContext(w.ctx, "abandoned step returned", attrs...)
+}
+
 // note takes the return of a call, and wakes the phase at the last one. It reports
-// whether that was the last call of an abandoned step, and the errors of those.
-func (w *work) note(s *step, c *call, err error, took time.Duration) (late bool, _ error) {
+// whether that was the last call of an abandoned step.
+func (w *work) note(s *step, c *call, err error, took time.Duration) (late bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.over {
 		s.left--
 		s.err = errors.Join(s.err, err)
-		return s.left == 0, s.err
+		return s.left == 0
 	}
 	c.running, c.err = false, err
 	s.late, s.took = w.ctx.Err() != nil, took
@@ -242,7 +252,7 @@ func (w *work) note(s *step, c *call, err error, took time.Duration) (late bool,
 		default:
 		}
 	}
-	return false, nil
+	return false
 }
 
 // close ends the phase. From then on only left and err of its steps change.
