@@ -32,7 +32,7 @@ type Plan struct {
 	// that signal and SIGKILL. By default it is:
 	//
 	//	Kubernetes   30 s  terminationGracePeriodSeconds; counts from before preStop
-	//	docker stop  10 s  --time; stop_grace_period in compose
+	//	docker stop  10 s  --timeout; stop_grace_period in compose
 	//	systemd      90 s  TimeoutStopSec=
 	//	Amazon ECS   30 s  stopTimeout
 	//	Cloud Run    10 s  fixed

@@ -28,8 +28,9 @@ type Group struct {
 	Start func(context.Context) error
 
 	// Drain is the plan for the stop. Put the group's Step into the phase in
-	// which the tasks are to end; without it they end in a phase of their own,
-	// the last.
+	// which the tasks are to end. Without it they end in a phase of their own, the
+	// last, which gets what the others leave: at least a second, or a tenth of the
+	// Budget if that is less, but never a part of their Reserves.
 	Drain drain.Plan
 
 	// Limit is how many tasks may be live at once. 0 means any number.
@@ -54,6 +55,8 @@ type Group struct {
 	stepped bool          // Step was called: the plan has it
 	done    chan struct{} // made by a Run that waits for another; closed at its end
 	err     error         // what Run returns, once stopped
+	drained bool          // a drain has ended
+	report  *drain.Report // of that; nil if there was nothing to drain
 }
 
 type task struct {
@@ -240,24 +243,48 @@ func (g *Group) run(ctx context.Context) error {
 		g.Logger.InfoContext(ctx, "stop", stopAttrs(why)...)
 	}
 	g.notify(Status{State: string(draining), Cause: why, Falling: true})
+	var report *drain.Report
+	var err error
 	if len(g.Drain.Phases) > 0 || !t.closeQuiet() {
-		err := g.drain(stoppedAt(ctx, why, time.Now()), t, g.progress(why))
-		t.cancel(why)
-		return t.result(err)
+		report, err = g.drain(stoppedAt(ctx, why, time.Now()), t, g.progress(why))
 	}
-	t.cancel(why) // there is nothing to drain
-	return t.result(nil)
+	g.mu.Lock()
+	g.report, g.drained = report, true
+	g.mu.Unlock()
+	t.cancel(why)
+	return t.result(err)
 }
 
-func (g *Group) drain(ctx context.Context, t *tasks, progress func(int, time.Time)) (err error) {
-	if len(g.Drain.Phases) > 0 {
-		_, err = g.plan(g.Drain.Phases, progress).Run(ctx)
+func (g *Group) drain(ctx context.Context, t *tasks, progress func(int, time.Time)) (*drain.Report, error) {
+	if len(g.Drain.Phases) == 0 {
+		report, err := g.plan(nil, progress).Run(ctx)
+		return &report, err
 	}
+	report, err := g.plan(g.Drain.Phases, progress).Run(ctx)
 	if t.closeQuiet() || t.gaveUp.Load() {
-		return err
+		return &report, err
 	}
-	_, late := g.plan(nil, progress).Run(ctx) // no phase of the plan was the tasks'
-	return errors.Join(err, late)
+	rest, late := g.plan(nil, progress).Run(ctx) // no phase of the plan was the tasks'
+	report.Deadline = rest.Deadline
+	report.Took = rest.Began.Add(rest.Took).Sub(report.Began)
+	report.Forced = rest.Forced
+	report.Results = append(report.Results, rest.Results...)
+	return &report, errors.Join(err, late)
+}
+
+// Report returns what the drain came to, and whether one has ended. It may be called
+// at any time. It is false before the drain has ended, and for a Run that had none:
+// Start failed, or the group was not valid, or ctx had ended before Run. If there
+// was nothing to drain, neither a phase nor a live task, the Report is zero.
+func (g *Group) Report() (drain.Report, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.report == nil {
+		return drain.Report{}, g.drained
+	}
+	r := *g.report
+	r.Results = slices.Clone(r.Results)
+	return r, true
 }
 
 // stoppedAt returns ctx with the cause and the time of a stop that no signal asked
@@ -278,7 +305,7 @@ func stoppedAt(ctx context.Context, why error, now time.Time) context.Context {
 
 // plan returns the drain plan with these phases, and one for the tasks unless
 // Step was called for one of them.
-func (g *Group) plan(phases []drain.Phase, progress func(int, time.Time)) *drain.Plan {
+func (g *Group) plan(phases []drain.Phase, progress func(int, time.Time)) drain.Plan {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if !g.stepped || len(phases) == 0 {
@@ -286,9 +313,18 @@ func (g *Group) plan(phases []drain.Phase, progress func(int, time.Time)) *drain
 		if slices.ContainsFunc(phases, func(p drain.Phase) bool { return p.Name == name }) {
 			name = "the group's tasks"
 		}
-		phases = append(slices.Clip(phases), drain.Phase{Name: name, Steps: []drain.Step{g.step()}})
+		own := drain.Phase{Name: name, Steps: []drain.Step{g.step()}}
+		if len(phases) > 0 { // it does not take an equal share from these
+			own.Timeout = max(cmp.Or(g.Drain.Budget, drain.DefaultBudget), 0)
+			free := own.Timeout
+			for _, p := range phases {
+				free -= p.Reserve
+			}
+			own.Reserve = max(min(time.Second, own.Timeout/10, free), 0)
+		}
+		phases = append(slices.Clip(phases), own)
 	}
-	return &drain.Plan{Phases: phases, Budget: g.Drain.Budget, Progress: progress, Logger: cmp.Or(g.Drain.Logger, g.Logger)}
+	return drain.Plan{Phases: phases, Budget: g.Drain.Budget, Progress: progress, Logger: cmp.Or(g.Drain.Logger, g.Logger)}
 }
 
 // validate returns what the drain would say of its plan, before anything runs.

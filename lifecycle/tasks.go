@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/evenkeel-go/evenkeel/internal/labels"
 	"github.com/evenkeel-go/evenkeel/internal/logs"
@@ -28,11 +29,12 @@ type tasks struct {
 	stopping chan struct{} // closed when the stop begins; nil without a Limit
 
 	// word is twice the number of live tasks, plus one once closed. No task
-	// slips in behind the close, and giving up leaves no waiter behind.
+	// slips in behind the close.
 	word atomic.Int64
 	wake chan struct{} // has room for one: word fell to 0, or the stop began
 
-	gaveUp atomic.Bool // a Step has waited for as long as it could
+	gaveUp atomic.Bool               // a Step has waited for as long as it could
+	until  atomic.Pointer[time.Time] // when the Step stops waiting; nil before it began
 
 	names atomic.Pointer[named] // the latest first
 
@@ -40,7 +42,6 @@ type tasks struct {
 
 	mu       sync.Mutex
 	idle     chan struct{} // made by close, or nil where no task lived; closed when word falls to 1
-	over     chan struct{} // made with idle; closed when Run has given up waiting
 	failures []error
 	soft     context.Context // made when Stopping first asks for it
 	tell     context.CancelCauseFunc
@@ -79,6 +80,10 @@ func (t *tasks) Value(key any) any {
 	switch key {
 	case wire.SoftKey, groupKey{}:
 		return t
+	case wire.UntilKey:
+		if until := t.until.Load(); until != nil {
+			return *until
+		}
 	}
 	return t.Context.Value(key)
 }
@@ -293,7 +298,7 @@ func (t *tasks) closeLive() {
 	if t.word.Load()&1 != 0 {
 		return
 	}
-	t.idle, t.over = make(chan struct{}), make(chan struct{})
+	t.idle = make(chan struct{})
 	if t.word.Or(1) == 0 { // the last one has left meanwhile
 		close(t.idle)
 	}
@@ -305,6 +310,9 @@ var errReached = fmt.Errorf("lifecycle: a drain plan reached the tasks: %w", con
 
 // end is the group's Step.
 func (t *tasks) end(ctx context.Context) error {
+	if d, ok := ctx.Deadline(); ok {
+		t.until.Store(&d) // before the tasks' own drains begin
+	}
 	t.close(errReached)
 	if t.quiet() {
 		return nil
@@ -325,10 +333,7 @@ func (t *tasks) kill() {
 		return
 	}
 	t.gaveUp.Store(true)
-	select {
-	case <-t.idle:
-	case <-t.over:
-	}
+	<-t.idle // the drain abandons this; then it ends with the last task, and says so
 }
 
 // result ends the wait for tasks, and joins what went wrong.
@@ -340,9 +345,6 @@ func (t *tasks) result(drained error) error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.over != nil {
-		close(t.over)
-	}
 	if len(t.failures) == 0 && drained == nil && leak == nil {
 		return nil
 	}
