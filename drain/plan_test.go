@@ -284,6 +284,22 @@ func TestPlanIsData(t *testing.T) {
 	})
 }
 
+// What closes without an error, and what was never opened, need no code of their own.
+func TestPlanCloses(t *testing.T) {
+	closed := ""
+	var pool *strings.Builder // opened after the plan was made
+	p := drain.Plan{Phases: []drain.Phase{phase("a", 0, 0,
+		drain.Do("pool", func() { closed = pool.String() }),
+		drain.Close("nil", nil),
+		drain.Close("file", &os.File{}))}}
+	pool = new(strings.Builder)
+	pool.WriteString("closed")
+	r, err := p.Run(t.Context())
+	if closed != "closed" || err == nil || r.Results[0].Outcome != drain.OK || r.Results[1].Outcome != drain.OK {
+		t.Errorf("%q, %v, %v", closed, err, r)
+	}
+}
+
 type testKey struct{}
 
 func TestPlanContext(t *testing.T) {

@@ -42,8 +42,32 @@ type Step struct {
 	Kill func()
 }
 
-// Close adapts what can only be closed, such as a *sql.DB. A Close that blocks
-// past the phase's end is abandoned and named like any other step.
+// Do is a step that calls f, whose end is neither bounded nor reported: the Close of
+// a *pgxpool.Pool, or anything else that returns no error. If f blocks past the
+// phase's end, the step is abandoned and named like any other.
+//
+// A plan is often made before Start opens what it closes, and runs also if Start
+// was stopped halfway. Then write
+//
+//	drain.Do("db", func() {
+//		if pool != nil {
+//			pool.Close()
+//		}
+//	})
+//
+// which also reads pool only when the step runs.
+func Do(name string, f func()) Step {
+	return Step{Name: name, Stop: func(context.Context) error { f(); return nil }}
+}
+
+// Close is a step that closes c, such as a *sql.DB. If Close blocks past the phase's
+// end, the step is abandoned and named like any other. A c of nil is nothing to
+// close. A nil pointer in c is not seen as nil: use [Do] for what may not be open.
 func Close(name string, c io.Closer) Step {
-	return Step{Name: name, Stop: func(context.Context) error { return c.Close() }}
+	return Step{Name: name, Stop: func(context.Context) error {
+		if c == nil {
+			return nil
+		}
+		return c.Close()
+	}}
 }

@@ -2,21 +2,24 @@ package drain
 
 import (
 	"context"
+	"sync"
+	"time"
 
 	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
-// Stopping returns a context that ends when the owner of ctx begins to stop,
-// while ctx itself stays alive until the owner runs out of patience. It is for
-// work that never ends by itself: a stream, a long poll, a consumer's wait for
-// its next message.
+// Stopping returns a context that ends when the owner of ctx begins to stop. ctx
+// itself stays alive until the owner stops waiting. It is for work that never ends
+// by itself: a stream, a long poll, a consumer's wait for its next message.
 //
-// In the context of a [Gate.Join] or of a request to a [Server] it ends when
-// the gate is shut, and its deadline is then the drain's. In the context of a
-// lifecycle.Group's task it ends when the group begins to stop. Elsewhere
-// nobody announces a stop, and Stopping returns ctx itself.
+// In the context of a [Gate.Join], or of a request to a [Server], it ends when the
+// gate is shut, and its deadline is then the drain's. In the context of a
+// lifecycle.Group's task it ends when the group begins to stop. For any other
+// context Stopping returns ctx itself. A *gin.Context is such a one: pass
+// c.Request.Context().
 //
-// It has the values of ctx, and ends with ctx at the latest.
+// It has the values of ctx, ends with ctx at the latest, and has the earlier one of
+// the two deadlines.
 func Stopping(ctx context.Context) context.Context {
 	s, ok := ctx.Value(wire.SoftKey).(wire.Soft)
 	if !ok {
@@ -30,7 +33,7 @@ func Stopping(ctx context.Context) context.Context {
 	both, cancel := context.WithCancelCause(ctx)
 	forget := context.AfterFunc(soft, func() { cancel(context.Cause(soft)) })
 	context.AfterFunc(ctx, func() { forget() })
-	return both
+	return &sooner{both, soft}
 }
 
 // told is a soft context with the values of another one.
@@ -39,12 +42,44 @@ type told struct {
 	values context.Context
 }
 
-// Value leaves to the soft context what package context asks its own contexts by
-// a key of this type: who ends, and why. Without it, context.Cause would answer
-// for the other one.
+// Value leaves to the soft context what package context asks its own contexts: who
+// ends, and why. Without it, context.Cause would answer for the other one.
 func (t *told) Value(key any) any {
-	if _, ok := key.(*int); ok {
+	if key == causeKey() {
 		return t.Context.Value(key)
 	}
 	return t.values.Value(key)
+}
+
+// causeKey returns the key by which package context finds its own contexts. The key
+// is not exported, so a spy learns it from context.Cause.
+var causeKey = sync.OnceValue(func() any {
+	s := &spy{Context: context.Background()}
+	context.Cause(s)
+	return s.key
+})
+
+type spy struct {
+	context.Context
+	key any
+}
+
+func (s *spy) Value(key any) any {
+	s.key = key
+	return nil
+}
+
+// sooner is a context that ends with another one too, and knows its deadline.
+type sooner struct {
+	context.Context
+	soft context.Context
+}
+
+// Deadline asks both each time: a soft context learns its deadline at the stop.
+func (s *sooner) Deadline() (time.Time, bool) {
+	own, ok := s.Context.Deadline()
+	if soft, isSet := s.soft.Deadline(); isSet && (!ok || soft.Before(own)) {
+		return soft, true
+	}
+	return own, ok
 }
