@@ -54,7 +54,9 @@ func (t *told) Value(key any) any {
 // causeKey returns the key by which package context finds its own contexts. The key
 // is not exported, so a spy learns it from context.Cause.
 var causeKey = sync.OnceValue(func() any {
-	s := &spy{Context: context.Background()}
+	ended, end := context.WithCancel(context.Background()) // Cause asks only those
+	end()
+	s := &spy{Context: ended}
 	context.Cause(s)
 	return s.key
 })
