@@ -3,7 +3,6 @@ package drain_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"runtime"
 	"testing"
 	"testing/synctest"
@@ -106,6 +105,6 @@ func TestStoppingForgets(t *testing.T) {
 	}
 	before := use(1000)
 	if after := use(20_000); after > before+1<<20 {
-		t.Error(fmt.Sprintf("%d bytes left by each", (after-before)/20_000))
+		t.Errorf("%d bytes left by each", (after-before)/20_000)
 	}
 }
