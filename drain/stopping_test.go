@@ -88,23 +88,25 @@ func TestStoppingValue(t *testing.T) {
 // A derived context that ends leaves nothing behind with its owner: a connection
 // that asks Stopping for each of its messages would grow for ever.
 func TestStoppingForgets(t *testing.T) {
-	var g drain.Gate
-	ctx, leave, _ := g.Join(t.Context(), "a")
-	defer leave()
-	use := func(n int) uint64 {
-		for range n {
-			derived, cancel := context.WithCancel(ctx)
-			drain.Stopping(derived)
-			cancel()
+	synctest.Test(t, func(t *testing.T) {
+		var g drain.Gate
+		ctx, leave, _ := g.Join(t.Context(), "a")
+		defer leave()
+		use := func(n int) uint64 {
+			for range n {
+				derived, cancel := context.WithCancel(ctx)
+				drain.Stopping(derived)
+				cancel()
+				synctest.Wait() // the AfterFuncs have run
+			}
+			runtime.GC()
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			return m.HeapAlloc
 		}
-		time.Sleep(20 * time.Millisecond) // the AfterFuncs run
-		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return m.HeapAlloc
-	}
-	before := use(1000)
-	if after := use(20_000); after > before+1<<20 {
-		t.Errorf("%d bytes left by each", (after-before)/20_000)
-	}
+		before := use(1000)
+		if after := use(20_000); after > before+1<<20 {
+			t.Errorf("%d bytes left by each", (after-before)/20_000)
+		}
+	})
 }
