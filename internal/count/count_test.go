@@ -8,8 +8,10 @@ import (
 
 func TestCount(t *testing.T) {
 	var c Count
-	if !c.Enter() || !c.Enter() {
-		t.Fatal("shut from the start")
+	for range 2 {
+		if !c.Enter() {
+			t.Fatal("shut from the start")
+		}
 	}
 	if c.ShutEmpty() {
 		t.Error("shut as if empty")
