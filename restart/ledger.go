@@ -266,7 +266,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 //
 // It reads the file and changes nothing, also while others use it.
 func (l *Ledger) Table() (string, error) {
-	f, err := os.Open(l.Path)
+	f, err := machine().look(l.Path)
 	if err != nil {
 		return "", fmt.Errorf("restart: Ledger: %w", err)
 	}

@@ -220,6 +220,60 @@ func TestLockSecret(t *testing.T) {
 	}
 }
 
+// Only what Lock wrote is printed. The file may hold anything, terminal escapes
+// or a secret of another program.
+func TestLockHolder(t *testing.T) {
+	const held = "pid 4711 since 2026-05-20T10:00:00Z"
+	for said, want := range map[string]string{
+		"":                                           "",
+		strings.Repeat("\x00", lineSize):             "",
+		held + "   \n":                               held,
+		held + ", released 2026-05-20T10:00:01Z":     "",
+		held + ", released soon":                     unnamed,
+		"pid 4711 since today":                       unnamed,
+		"pid -1 since 2026-05-20T10:00:00Z":          unnamed,
+		"4711 since 2026-05-20T10:00:00Z":            unnamed,
+		held + "\nmore":                              unnamed,
+		"pid 4711 \x1b[2Jsince 2026-05-20T10:00:00Z": unnamed,
+		"\x1b]0;root:hunter2\a":                      unnamed,
+	} {
+		who, holds := holder(strings.NewReader("\x00" + said))
+		if holds != (want != "") || holds && who != want {
+			t.Errorf("%q: %q, %v; want %q", said, who, holds, want)
+		}
+	}
+	// A holder that died before it wrote more than this is waited for, unnamed.
+	path := filepath.Join(t.TempDir(), "lock")
+	h, err := machine().grab(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.release()
+	if _, err := h.WriteAt([]byte("\x1b[31mtoken=hunter2"), 1); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	var log bytes.Buffer
+	err = (&Lock{Path: path, Logger: slog.New(slog.NewTextHandler(&log, nil))}).Acquire(ctx)
+	if got := err.Error() + log.String(); strings.Contains(got, "hunter2") || strings.Count(got, unnamed) != 2 {
+		t.Errorf("%q", got)
+	}
+}
+
+// A file that is longer than a lock's is another program's.
+func TestLockForeign(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	notes := bytes.Repeat([]byte("notes "), 100)
+	if err := os.WriteFile(path, notes, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	err := (&Lock{Path: path}).Acquire(t.Context())
+	if b, err2 := os.ReadFile(path); !errors.Is(err, errLonger) || !wire.IsPermanent(err) || !strings.Contains(err.Error(), path) || !bytes.Equal(b, notes) {
+		t.Error(err, err2)
+	}
+}
+
 func TestLockFaults(t *testing.T) {
 	for _, err := range []error{syscall.EOPNOTSUPP, syscall.ENOSYS, syscall.ENOLCK} {
 		l := &Lock{Path: filepath.Join(t.TempDir(), "lock"), sys: machine()}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -99,7 +100,7 @@ func TestLedgerFaults(t *testing.T) {
 							w.log.Reset()
 							l, took := w.begin(t)
 							want := time.Second
-							if i == 0 && level > 0 && place == "write" {
+							if i == 0 && level > 0 && place != "read" { // what can be read is owed
 								want = 4 * time.Second
 							}
 							if got := w.log.String(); took != want || strings.Count(got, "ledger unavailable") != 1 || !strings.Contains(got, err.Error()) {
@@ -148,7 +149,7 @@ func TestLedgerFaultPasses(t *testing.T) {
 		w := newWorld(t)
 		w.fail(t, 3)
 		w.between(0, time.Second/2, "open", syscall.EIO)
-		if l, took := w.begin(t); took != time.Second || l.run == nil || l.run.level != 3 {
+		if l, took := w.begin(t); took != 4*time.Second || l.run == nil || l.run.level != 3 {
 			t.Errorf("%v, %+v", took, l.run)
 		}
 	})
@@ -237,21 +238,30 @@ func TestLedgerNewer(t *testing.T) {
 	})
 }
 
-// A file that is no ring is moved away, as it is, and another begun; what its
-// maker left half done is not.
+// A ledger whose records are all damaged is moved away, as it is, and another
+// begun. What its maker left half done is not, and a file that never was a ledger
+// is left alone.
 func TestLedgerCorrupt(t *testing.T) {
+	damaged := full()
+	for i := range slots {
+		damaged[i*slotSize+100] ^= 1
+	}
+	damaged[7]++ // one has no magic either
 	for _, tt := range []struct {
-		name  string
-		file  []byte
-		moved bool
+		name string
+		file []byte
+		want string // moved or foreign; "": it is used
 	}{
-		{"empty", nil, false},
-		{"half made", make([]byte, 5000), false},
-		{"made", make([]byte, ringSize), false},
-		{"noise", bytes.Repeat([]byte("noise"), 5000)[:ringSize], true},
-		{"short", []byte("somebody's notes"), true},
-		{"one byte too long", make([]byte, ringSize+1), true},
-		{"too long", bytes.Repeat([]byte("noise"), 5000), true},
+		{"empty", nil, ""},
+		{"half made", make([]byte, 5000), ""},
+		{"made", make([]byte, ringSize), ""},
+		{"damaged", damaged, "moved"},
+		{"damaged and short", damaged[:1000], "moved"},
+		{"damaged and long", append(bytes.Clone(damaged), 1), "moved"},
+		{"noise", bytes.Repeat([]byte("noise"), 5000)[:ringSize], "foreign"},
+		{"short", []byte("somebody's notes"), "foreign"},
+		{"zeros, one too many", make([]byte, ringSize+1), "foreign"},
+		{"long", bytes.Repeat([]byte("noise"), 5000), "foreign"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -260,18 +270,90 @@ func TestLedgerCorrupt(t *testing.T) {
 					t.Fatal(err)
 				}
 				l, took := w.begin(t)
-				moved, err := os.ReadFile(w.path + ".corrupt")
-				if tt.moved && (took != time.Second || err != nil || !bytes.Equal(moved, tt.file) || !strings.Contains(w.log.String(), ".corrupt")) ||
-					!tt.moved && (took != 0 || err == nil || w.log.Len() > 0) {
-					t.Errorf("waits %v, %v; %s", took, err, &w.log)
-				}
-				if l.End(errRun); l.sys == nil {
-					t.Error("no system")
+				l.End(errRun)
+				log := w.log.String()
+				here, err := os.ReadFile(w.path)
+				moved, err2 := os.ReadFile(w.path + ".corrupt")
+				switch tt.want {
+				case "":
+					if took != 0 || strings.Contains(log, "unavailable") || err2 == nil {
+						t.Errorf("waits %v, moved: %v; %s", took, err2, log)
+					}
+				case "moved":
+					if took != time.Second || err2 != nil || !bytes.Equal(moved, tt.file) || !strings.Contains(log, w.path+".corrupt") {
+						t.Errorf("waits %v, moved: %v; %s", took, err2, log)
+					}
+				case "foreign":
+					if took != time.Second || err != nil || !bytes.Equal(here, tt.file) || err2 == nil || strings.Count(log, "let Path name") != 1 || !strings.Contains(log, "path="+w.path) {
+						t.Errorf("waits %v, %v, moved: %v; %s", took, err, err2, log)
+					}
+					if _, err := l.Table(); !errors.Is(err, errForeign) || !strings.Contains(err.Error(), w.path) {
+						t.Error(err)
+					}
+					return
 				}
 				if l, took = w.begin(t); took != time.Second || l.run.seq != 3 {
 					t.Errorf("then waits %v, %+v", took, l.run)
 				}
 			})
+		})
+	}
+}
+
+// A damaged ledger never takes the place of one before it, and after ten stays.
+// A symbolic link to it stays a link.
+func TestLedgerCorruptAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		target := w.path + ".target"
+		if err := os.Symlink(target, w.path); err != nil {
+			t.Skip("skipped: no symbolic links here:", err)
+		}
+		damage := func(n byte) []byte { return append([]byte(head), n) }
+		for n := range byte(12) {
+			w.log.Reset()
+			if err := os.WriteFile(target, damage(n), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			w.begin(t)
+			if want := n >= 10; want != strings.Contains(w.log.String(), "remove them") {
+				t.Errorf("ledger %d: %s", n, &w.log)
+			}
+		}
+		for n := range byte(10) {
+			name := target + ".corrupt"
+			if n > 0 {
+				name += "." + strconv.Itoa(int(n))
+			}
+			if b, err := os.ReadFile(name); !bytes.Equal(b, damage(n)) {
+				t.Error(name, b, err)
+			}
+		}
+		if b, err := os.ReadFile(target); !bytes.Equal(b, damage(11)) {
+			t.Error(b, err)
+		}
+		if info, err := os.Lstat(w.path); err != nil || info.Mode()&os.ModeSymlink == 0 {
+			t.Error("the link is gone", err)
+		}
+	})
+}
+
+// Of a ledger of another length all that can be read counts, and it gets its
+// length back.
+func TestLedgerLength(t *testing.T) {
+	for _, size := range []int{slotSize*40 + 17, ringSize - 1, ringSize + 1, 3 * ringSize} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			w.fail(t, 4)
+			if err := os.Truncate(w.path, int64(size)); err != nil {
+				t.Fatal(err)
+			}
+			w.log.Reset()
+			l, took := w.begin(t)
+			info, err := os.Stat(w.path)
+			if took != 8*time.Second || l.run.seq != 9 || strings.Contains(w.log.String(), "unavailable") || err != nil || info.Size() != ringSize {
+				t.Errorf("size %d: waits %v, %+v, %v; %s", size, took, l.run, err, &w.log)
+			}
 		})
 	}
 }
@@ -301,8 +383,8 @@ func TestRingDamage(t *testing.T) {
 	for i, was := range b {
 		for _, is := range []byte{^was, was ^ 1<<(i%8)} {
 			b[i] = is
-			h, fresh, err := read(bytes.NewReader(b))
-			if err != nil || fresh || len(h) < slots-1 {
+			h, size, err := read(bytes.NewReader(b))
+			if err != nil || size != ringSize || len(h) < slots-1 {
 				t.Fatalf("byte %d: %d records, %v", i, len(h), err)
 			}
 			for j, k := 0, 0; j < len(h); j, k = j+1, k+1 {
@@ -362,6 +444,30 @@ func FuzzDecode(f *testing.F) {
 			level, wait := p.owes(p.settle(start, end, now), now)
 			if level < 0 || wait < 0 || wait > max(p.Max, r.asked) {
 				t.Fatalf("level %d, waits %v after %+v", level, wait, r)
+			}
+		}
+	})
+}
+
+// Of a full ring that is cut or goes on at any length, each whole slot is a record,
+// whatever follows it.
+func FuzzLength(f *testing.F) {
+	f.Add(uint16(0), []byte{})
+	f.Add(uint16(ringSize), []byte{1})
+	f.Add(uint16(ringSize-1), bytes.Repeat([]byte{7}, 3*slotSize))
+	f.Add(uint16(1000), []byte(head))
+	f.Fuzz(func(t *testing.T, keep uint16, more []byte) {
+		b := full()
+		n := min(int(keep), ringSize)
+		b = append(b[:n:n], more...)
+		h, size, err := read(bytes.NewReader(b))
+		whole := n / slotSize
+		if len(h) < whole || size > ringSize+1 || size < min(len(b), ringSize) {
+			t.Fatalf("%d bytes and %d more: %d records of %d, size %d, %v", n, len(more), len(h), whole, size, err)
+		}
+		for _, r := range h {
+			if again, _ := decode(r.encode()); again != r || err != nil {
+				t.Fatal(r, err)
 			}
 		}
 	})
