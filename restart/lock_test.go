@@ -70,7 +70,7 @@ func TestLockLinger(t *testing.T) {
 			l.dies()
 			ctx, cancel := context.WithTimeoutCause(t.Context(), 59*time.Second, io.EOF)
 			defer cancel()
-			err := (&Lock{Path: path, Linger: time.Minute}).Acquire(ctx)
+			err := (&Lock{Path: path, Linger: time.Minute, Logger: quiet}).Acquire(ctx)
 			if !errors.Is(err, io.EOF) || !strings.Contains(err.Error(), fmt.Sprintf("lingering after pid %d since 2000-", os.Getpid())) {
 				t.Error(err)
 			}
@@ -95,7 +95,7 @@ func TestLockLinger(t *testing.T) {
 func TestLockWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "lock")
-		defer released(t, acquired(t, &Lock{Path: path}))
+		defer released(t, acquired(t, &Lock{Path: path, Logger: quiet}))
 		time.Sleep(time.Hour)
 		var log bytes.Buffer
 		var told []string
@@ -122,12 +122,12 @@ func TestLockWait(t *testing.T) {
 // Of eight that wait each gets the lock, one at a time.
 func TestLockWaiters(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
-	first := acquired(t, &Lock{Path: path})
+	first := acquired(t, &Lock{Path: path, Logger: quiet})
 	var in, turns atomic.Int32
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			l := &Lock{Path: path}
+			l := &Lock{Path: path, Logger: quiet}
 			for range 5 {
 				if err := l.Acquire(t.Context()); err != nil {
 					t.Error(err)
@@ -156,17 +156,17 @@ func TestLockWaiters(t *testing.T) {
 // Who deletes the file lets a second one in, and the first is told.
 func TestLockDeleted(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
-	first := acquired(t, &Lock{Path: path})
+	first := acquired(t, &Lock{Path: path, Logger: quiet})
 	if err := os.Remove(path); err != nil {
 		t.Skip("an open file cannot be deleted here:", err)
 	}
-	second := acquired(t, &Lock{Path: path})
+	second := acquired(t, &Lock{Path: path, Logger: quiet})
 	if err := first.Release(t.Context()); err == nil || !strings.Contains(err.Error(), "deleted or replaced") {
 		t.Error(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if err := (&Lock{Path: path}).Acquire(ctx); !errors.Is(err, context.DeadlineExceeded) {
+	if err := (&Lock{Path: path, Logger: quiet}).Acquire(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a third holder: %v", err)
 	}
 	released(t, second)
@@ -193,7 +193,7 @@ func TestLockReplaced(t *testing.T) {
 			acquired(t, l)
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 			defer cancel()
-			if err := (&Lock{Path: l.Path}).Acquire(ctx); !errors.Is(err, context.DeadlineExceeded) || tries != 3 {
+			if err := (&Lock{Path: l.Path, Logger: quiet}).Acquire(ctx); !errors.Is(err, context.DeadlineExceeded) || tries != 3 {
 				t.Errorf("a second holder: %v, after %d tries", err, tries)
 			}
 			released(t, l)
@@ -204,7 +204,9 @@ func TestLockReplaced(t *testing.T) {
 // Each secret has a lock of its own, whose file does not name it.
 func TestLockSecret(t *testing.T) {
 	dir := t.TempDir()
-	lock := func(secret string) *Lock { return &Lock{Path: filepath.Join(dir, "lock"), Secret: secret} }
+	lock := func(secret string) *Lock {
+		return &Lock{Path: filepath.Join(dir, "lock"), Secret: secret, Logger: quiet}
+	}
 	a := acquired(t, lock("token-a"))
 	defer released(t, a)
 	defer released(t, acquired(t, lock("token-b")))
@@ -268,7 +270,7 @@ func TestLockForeign(t *testing.T) {
 	if err := os.WriteFile(path, notes, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	err := (&Lock{Path: path}).Acquire(t.Context())
+	err := (&Lock{Path: path, Logger: quiet}).Acquire(t.Context())
 	if b, err2 := os.ReadFile(path); !errors.Is(err, errLonger) || !wire.IsPermanent(err) || !strings.Contains(err.Error(), path) || !bytes.Equal(b, notes) {
 		t.Error(err, err2)
 	}
@@ -301,7 +303,7 @@ func TestLockFaults(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if err := (&Lock{Path: l.Path}).Acquire(ctx); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "held by a process that has not said who it is") {
+	if err := (&Lock{Path: l.Path, Logger: quiet}).Acquire(ctx); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "held by a process that has not said who it is") {
 		t.Error(err)
 	}
 	defer func() {

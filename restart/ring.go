@@ -2,7 +2,6 @@ package restart
 
 import (
 	"bytes"
-	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -43,18 +42,20 @@ func sum(slot []byte) uint32 {
 // A cause is why a run ended.
 type cause uint8
 
+// Files of the time before ended have stopped for both.
 const (
 	open     cause = iota // it has not, as far as is known
-	ended                 // by itself
+	stopped               // with nil, as a stop was requested
 	failed                // with an error
 	panicked              // in a *lifecycle.PanicError
 	refused               // with a [Permanent] error
-	died                  // without a word
+	died                  // without an End
+	ended                 // with nil, though no stop was requested
 	causes
 )
 
 func (c cause) String() string {
-	return [...]string{"open", "ended", "failed", "panicked", "permanent", "died"}[c]
+	return [...]string{"open", "stopped", "failed", "panicked", "permanent", "died", "ended"}[c]
 }
 
 // A record is the start of a run, where its cause is open, or its end.
@@ -194,12 +195,23 @@ func (h history) runs(yield func(start, end record) bool) {
 	}
 }
 
-// last returns the start and the end of the newest run.
-func (h history) last() (start, end record) {
-	for s, e := range h.runs {
-		start, end = s, e
+// last returns the start and the end of the newest run, and whether there is a
+// record of this boot. If this boot has seen that end before, its clock says when.
+func (h history) last(boot uint64) (start, end record, seen bool) {
+	for i := len(h) - 1; i >= 0; i-- {
+		r := &h[i]
+		seen = seen || r.boot == boot
+		switch {
+		case r.run != h[len(h)-1].run:
+		case r.cause == open:
+			start = *r
+		case end.cause == open:
+			end = *r
+		case r.boot == boot && end.boot != boot:
+			end.moment = r.moment
+		}
 	}
-	return start, end
+	return start, end, seen
 }
 
 // A ring in use.
@@ -210,38 +222,46 @@ type ring struct {
 }
 
 // edit calls do with the ring at path, which no other process writes meanwhile.
-// If the file can be read only, do gets its history.
-func (s *system) edit(path string, do func(*ring) error) error {
+// If the file can be read only, do gets its history, and else none.
+func (s *system) edit(path string, do func(*ring)) {
 	h, err := s.grab(path)
 	for end := time.Now().Add(100 * time.Millisecond); h == nil && err == nil && time.Now().Before(end); {
 		time.Sleep(5 * time.Millisecond)
 		h, err = s.grab(path)
 	}
-	if h == nil && err == nil {
-		err = errBusy // its holder may have been stopped meanwhile
-	}
-	r := ring{hold: h, err: err}
-	var f file = h
 	if h != nil {
 		defer h.release()
-	} else {
-		if f, err = s.look(path); err != nil {
-			return r.err
+		r := ring{hold: h}
+		if r.history, err = h.load(path); err != nil {
+			r.hold, r.err = nil, err
 		}
+		do(&r)
+		return
+	}
+	if err == nil {
+		err = errBusy // its holder may have been stopped meanwhile
+	}
+	r := ring{err: err}
+	if f, err := s.look(path); err == nil {
 		defer f.Close()
+		if r.history, _, err = read(f); err != nil {
+			r.err = err
+		}
 	}
-	var size int
-	if r.history, size, err = read(f); err == errCorrupt && h != nil {
+	do(&r)
+}
+
+// load reads the ring, and mends the file first.
+func (h *hold) load(path string) (history, error) {
+	old, size, err := read(h)
+	isNew := len(old) == 0
+	switch {
+	case err == errCorrupt:
 		err = quarantine(path)
-	}
-	isNew := len(r.history) == 0
-	if err == nil && h != nil && (isNew || size != ringSize) {
+	case err == nil && (isNew || size != ringSize):
 		err = h.mend(path, size, isNew)
 	}
-	if err != nil {
-		return err
-	}
-	return do(&r)
+	return old, err
 }
 
 // quarantine moves a damaged ledger out of the way, beside itself if path is a
@@ -300,19 +320,25 @@ func (r *ring) append(rec record) (record, error) {
 	if r.hold == nil {
 		return record{}, r.err
 	}
-	rec.seq = rec.run + 1 // also where the file with its start is gone
-	for _, old := range r.history {
-		rec.seq, rec.salt = max(rec.seq, old.seq+1), old.salt
+	rec.seq, rec.salt = rec.run+1, r.salt(rec.salt) // also if the file with its start is gone
+	for i := range r.history {
+		rec.seq = max(rec.seq, r.history[i].seq+1)
 	}
-	if rec.salt == (salt{}) {
-		rand.Read(rec.salt[:])
-	}
-	if rec.cause == open {
+	if rec.run == 0 { // a start, or an end whose start was not written
 		rec.run = rec.seq
 	}
-	if _, err := r.WriteAt(rec.encode()[1:], int64(rec.seq%slots)*slotSize+1); err != nil {
+	written, err := r.put(rec)
+	if !written {
 		return record{}, err
 	}
 	r.history = append(r.history, rec)
-	return rec, r.Sync()
+	return rec, err
+}
+
+// put writes a record into its slot and syncs it.
+func (r *ring) put(rec record) (written bool, err error) {
+	if _, err := r.WriteAt(rec.encode()[1:], int64(rec.seq%slots)*slotSize+1); err != nil {
+		return false, err
+	}
+	return true, r.Sync()
 }

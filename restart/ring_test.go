@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -130,7 +131,7 @@ func TestLedgerNoSync(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		l, _ := w.begin(t)
-		l.End(nil)
+		l.stop()
 		w.fault("sync", syscall.EIO)
 		for i, want := range []time.Duration{1, 1, 2, 4} {
 			w.log.Reset()
@@ -162,7 +163,7 @@ func TestLedgerFaultComes(t *testing.T) {
 		w.fail(t, 1)
 		time.Sleep(900 * time.Millisecond)
 		w.between(50*time.Millisecond, time.Hour, "write", syscall.ENOSPC)
-		if l, took := w.begin(t); took != time.Second || l.run != nil || !strings.Contains(w.log.String(), "no space left") {
+		if l, took := w.begin(t); took != time.Second || l.run.seq != 0 || !strings.Contains(w.log.String(), "no space left") {
 			t.Errorf("%v, %+v, %s", took, l.run, &w.log)
 		}
 	})
@@ -202,7 +203,7 @@ func TestLedgerBusy(t *testing.T) {
 		l, took := w.begin(t)
 		h.release()
 		after, _ := os.ReadFile(w.path)
-		if took < 8*time.Second || took > 8*time.Second+250*time.Millisecond || l.run != nil || !bytes.Equal(before, after) {
+		if took < 8*time.Second || took > 8*time.Second+250*time.Millisecond || l.run.seq != 0 || !bytes.Equal(before, after) {
 			t.Errorf("waits %v, %+v", took, l.run)
 		}
 	})
@@ -395,9 +396,9 @@ func TestRingDamage(t *testing.T) {
 					t.Fatalf("byte %d: a record that was not written: %+v", i, h[j])
 				}
 			}
-			start, end := h.last()
 			now := moment{200, 200, 1}
-			if _, wait := p.owes(p.settle(start, end, now), now); wait > p.Max {
+			start, end, seen := h.last(now.boot)
+			if _, wait := p.owes(p.settle(start, end, seen, now), now); wait > p.Max {
 				t.Fatalf("byte %d: waits %v", i, wait)
 			}
 		}
@@ -441,7 +442,7 @@ func FuzzDecode(f *testing.F) {
 			if start.cause != open || end.seq != 0 && end.cause == open {
 				continue
 			}
-			level, wait := p.owes(p.settle(start, end, now), now)
+			level, wait := p.owes(p.settle(start, end, up%2 == 0, now), now)
 			if level < 0 || wait < 0 || wait > max(p.Max, r.asked) {
 				t.Fatalf("level %d, waits %v after %+v", level, wait, r)
 			}
@@ -487,19 +488,71 @@ func TestLedgerDeleted(t *testing.T) {
 	})
 }
 
-// A run whose end could not be written died, also for its own process.
+// A run whose end could not be written died to every other process. Its own
+// process knows better, and tells the file as soon as it can.
 func TestLedgerEndLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		l, _ := w.begin(t)
 		mend := w.fault("write", syscall.EIO)
-		for _, do := range []func(){func() {}, mend} {
+		for i, do := range []func(){func() {}, func() {}, mend, func() {}} {
 			l.End(errRun)
 			do()
 			began := time.Now()
-			if err := l.Begin(t.Context()); err != nil || time.Since(began) != time.Second {
-				t.Errorf("waits %v, %v", time.Since(began), err)
+			if err := l.Begin(t.Context()); err != nil || time.Since(began) != time.Second<<i || l.run.level != i+1 {
+				t.Errorf("run %d waits %v at level %d, %v", i, time.Since(began), l.run.level, err)
 			}
+		}
+		l.stop()
+		table, err := l.Table()
+		// The first run's end came too late, the second's start has no record.
+		if ends := column(table, -2)[1:]; err != nil || !slices.Equal(ends, []string{"failed", "failed", "stopped"}) {
+			t.Errorf("%v, %v\n%s", ends, err, table)
+		}
+	})
+}
+
+// column returns a column of a table without its head, counted from its end if i
+// is negative.
+func column(table string, i int) (words []string) {
+	for line := range strings.Lines(table) {
+		f := strings.Fields(line)
+		words = append(words, f[(i+len(f))%len(f)])
+	}
+	return words[1:]
+}
+
+// After a remount as read-only the history still counts, and what comes after it
+// does in its own process.
+func TestLedgerReadOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.fail(t, 3)
+		before, _ := os.ReadFile(w.path)
+		mend := w.fault("open", syscall.EROFS)
+		l := w.ledger()
+		for i := range 4 {
+			w.log.Reset()
+			began := time.Now()
+			if err := l.Begin(t.Context()); err != nil || time.Since(began) != 4*time.Second<<i || strings.Count(w.log.String(), "ledger unavailable") != 1 {
+				t.Errorf("waits %v, %v; %s", time.Since(began), err, &w.log)
+			}
+			w.log.Reset()
+			if l.End(errRun); w.log.Len() > 0 {
+				t.Errorf("warned again: %s", &w.log)
+			}
+		}
+		if after, _ := os.ReadFile(w.path); !bytes.Equal(before, after) {
+			t.Error("it was written")
+		}
+		mend()
+		// The level goes on from memory, and then from the file.
+		for i, l := range []*Ledger{l, w.ledger()} {
+			began := time.Now()
+			if err := l.Begin(t.Context()); err != nil || time.Since(began) != 64*time.Second<<i || l.run.level != 7+i {
+				t.Errorf("waits %v, %v; %s", time.Since(began), err, &w.log)
+			}
+			l.End(errRun)
 		}
 	})
 }
