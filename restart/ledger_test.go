@@ -63,6 +63,16 @@ func (w *world) begin(t *testing.T) (*Ledger, time.Duration) {
 	return l, time.Since(began)
 }
 
+// patience begins a run of l, unless that takes longer than d.
+func (w *world) patience(t *testing.T, l *Ledger, d time.Duration) {
+	t.Helper()
+	ctx, cancel := context.WithTimeoutCause(t.Context(), d, io.EOF)
+	defer cancel()
+	if err := l.Begin(ctx); err != nil && err != io.EOF {
+		t.Fatal(err)
+	}
+}
+
 // fail brings the ledger to a level by runs that last for nothing.
 func (w *world) fail(t *testing.T, level int) {
 	t.Helper()
