@@ -9,15 +9,15 @@ import (
 	"time"
 )
 
-// freezes makes all writes wait, from now until thaw is called.
-func (w *world) freezes() (thaw func()) {
+// freezes makes all writes wait, and reads too, from now until thaw is called.
+func (w *world) freezes(reads bool) (thaw func()) {
 	c, good := make(chan struct{}), w.open
 	w.open = func(path string) (file, error) {
 		f, err := good(path)
 		if err != nil {
 			return nil, err
 		}
-		return &held{f, c}, nil
+		return &held{f, c, reads}, nil
 	}
 	return func() { close(c) }
 }
@@ -27,6 +27,14 @@ func (w *world) freezes() (thaw func()) {
 type held struct {
 	file
 	thawed chan struct{}
+	reads  bool
+}
+
+func (f *held) ReadAt(b []byte, off int64) (int, error) {
+	if f.reads {
+		<-f.thawed
+	}
+	return f.file.ReadAt(b, off)
 }
 
 func (f *held) WriteAt(b []byte, off int64) (int, error) {
@@ -42,7 +50,7 @@ func TestFrozenBegin(t *testing.T) {
 			w := newWorld(t)
 			w.fail(t, 1)
 			time.Sleep(time.Minute) // nothing is owed
-			thaw := w.freezes()
+			thaw := w.freezes(false)
 			l := w.ledger()
 			for range 3 { // the same request still hangs
 				ctx, cancel := context.WithTimeoutCause(t.Context(), 3*time.Second, io.EOF)
@@ -78,7 +86,7 @@ func TestFrozenTimeIsNoRun(t *testing.T) {
 			w := newWorld(t)
 			w.fail(t, 4)
 			time.Sleep(time.Minute)
-			thaw := w.freezes()
+			thaw := w.freezes(false)
 			time.AfterFunc(8*time.Second, thaw)
 			l, took := w.begin(t)
 			if took != 8*time.Second {
@@ -103,7 +111,7 @@ func TestFrozenTimeIsNotTheLastRuns(t *testing.T) {
 		w.fail(t, 4)
 		w.begin(t)
 		time.Sleep(w.p.filled().Stable - 4*time.Second)
-		time.AfterFunc(8*time.Second, w.freezes())
+		time.AfterFunc(8*time.Second, w.freezes(true))
 		if l, _ := w.begin(t); l.run.level != 5 {
 			t.Errorf("level %d", l.run.level)
 		}
@@ -117,7 +125,7 @@ func TestFrozenForEver(t *testing.T) {
 		w := newWorld(t)
 		w.fail(t, 3)
 		time.Sleep(time.Minute)
-		thaw := w.freezes()
+		thaw := w.freezes(false)
 		l := w.ledger()
 		for i := range 3 {
 			w.log.Reset()
@@ -150,7 +158,7 @@ func TestFrozenEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		l, _ := w.begin(t)
-		thaw := w.freezes()
+		thaw := w.freezes(false)
 		begin := time.Now()
 		if l.End(errRun); time.Since(begin) != endPatience || strings.Count(w.log.String(), errFrozen.Error()) != 1 {
 			t.Errorf("took %v; %s", time.Since(begin), &w.log)

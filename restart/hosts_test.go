@@ -25,7 +25,7 @@ func TestHostsTakeTurns(t *testing.T) {
 	p := Policy{}.filled()
 	window := 10 * p.Max
 	for _, period := range []time.Duration{time.Second, 10 * time.Second, time.Minute, 5 * time.Minute, 10*time.Minute - 1} {
-		for _, skews := range [][]time.Duration{{0, 0}, {0, time.Hour}, {0, -20 * time.Minute, 0}, {0, 3 * time.Hour, -3 * time.Hour}, {0, 24 * time.Hour, 0}} {
+		for _, skews := range [][]time.Duration{{0, 0}, {0, time.Hour}, {0, 24 * time.Hour}, {0, -20 * time.Minute, 0}, {0, 3 * time.Hour, -3 * time.Hour}, {0, 24 * time.Hour, 0}} {
 			for _, how := range []string{"fails", "ends", "dies", "any"} {
 				t.Run(fmt.Sprint(period, skews, how), func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {

@@ -179,7 +179,7 @@ func TestLockReplaced(t *testing.T) {
 		"replaced": func(path string) error { return errors.Join(os.Remove(path), os.WriteFile(path, nil, 0o600)) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := &Lock{Path: filepath.Join(t.TempDir(), "lock"), sys: machine()}
+			l := &Lock{Path: filepath.Join(t.TempDir(), "lock"), Logger: quiet, sys: machine()}
 			tries := 0
 			l.sys.lock = func(f *flock.Flock) (bool, error) {
 				ok, err := f.TryLock()

@@ -25,7 +25,7 @@ func year(p Policy, run func(n int) (time.Duration, outcome)) (starts []time.Tim
 	now := moment{wall: begin.UnixNano(), up: int64(time.Hour), boot: 1}
 	pass := func(d time.Duration) { now.wall, now.up = now.wall+int64(d), now.up+int64(d) }
 	start := record{moment: now}
-	for n := uint64(1); now.wall < begin.Add(365*24*time.Hour).UnixNano(); n++ {
+	for n := uint64(1); now.wall < begin.Add(365*24*time.Hour).UnixNano() && n < 1e6; n++ {
 		start.seq, start.run, start.moment = n, n, now
 		took, how := run(int(n))
 		starts, ends = append(starts, time.Unix(0, now.wall)), append(ends, how)
