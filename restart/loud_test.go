@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/evenkeel-go/evenkeel/lifecycle"
@@ -18,7 +19,9 @@ import (
 
 // Without a Logger, what no caller receives goes to slog.Default, and what is
 // normal does not.
-func TestLoudByDefault(t *testing.T) {
+func TestLoudByDefault(t *testing.T) { synctest.Test(t, loudByDefault) }
+
+func loudByDefault(t *testing.T) {
 	var b bytes.Buffer
 	before := slog.Default()
 	defer slog.SetDefault(before)

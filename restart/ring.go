@@ -58,7 +58,7 @@ func (c cause) String() string {
 	return [...]string{"open", "stopped", "failed", "panicked", "permanent", "died", "ended"}[c]
 }
 
-// A record is the start of a run, where its cause is open, or its end.
+// A record is the start of a run, if its cause is open, or else its end.
 type record struct {
 	seq   uint64 // from 1
 	run   uint64 // the seq of the run's start
@@ -177,7 +177,7 @@ func read(f io.ReaderAt) (h history, size int, err error) {
 }
 
 // runs yields each run's start and end, one of which may be none. Of several
-// ends the last counts: it is the run's own, where another process had taken the
+// ends the last counts: it is the run's own, if another process had taken the
 // run for dead.
 func (h history) runs(yield func(start, end record) bool) {
 	for i := 0; i < len(h); {

@@ -73,7 +73,7 @@ func hash(s string) uint64 {
 
 // A moment is a time on two clocks. The one since the boot is not stepped by
 // anybody and goes on while the machine sleeps, so it is the one that counts
-// within a boot. Where a system has none, it is the wall clock again.
+// within a boot. On a system without one, it is the wall clock again.
 type moment struct {
 	wall int64  // ns since 1970
 	up   int64  // ns since the boot
