@@ -26,7 +26,7 @@ func loudByDefault(t *testing.T) {
 	before := slog.Default()
 	defer slog.SetDefault(before)
 	slog.SetDefault(slog.New(slog.NewTextHandler(&b, nil)))
-	quick := restart.Policy{Min: time.Millisecond, Max: time.Millisecond, Stable: time.Minute}
+	policy := restart.Policy{Min: time.Minute, Max: time.Minute, Stable: time.Hour} // a ledger has no bubble's clock: tests take less
 	said := func(do func(), want map[string]int) {
 		t.Helper()
 		b.Reset()
@@ -43,7 +43,7 @@ func loudByDefault(t *testing.T) {
 	}
 	said(func() {
 		runs := 0
-		quick.Wrap(func(context.Context) error {
+		policy.Wrap(func(context.Context) error {
 			switch runs++; runs {
 			case 1, 2:
 				return io.EOF
@@ -57,7 +57,7 @@ func loudByDefault(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ledger")
 	run := func(err error, cut ...string) {
 		ctx, stop := context.WithCancel(t.Context())
-		l := restart.Ledger{Path: path, Policy: quick}
+		l := restart.Ledger{Path: path, Policy: policy}
 		if err := l.Begin(ctx); err != nil {
 			t.Error(err)
 		}
