@@ -55,6 +55,7 @@ func WithFlag(ctx context.Context) (context.Context, *Flag) {
 	stop := wire.Stop{Asked: func() time.Time { return earlier(outer.Asked(), f.when()) }}
 	stop.Force, f.force = context.WithCancel(outer.Force)
 	ctx, f.end = context.WithCancelCause(ctx)
+	stop.Err = ctx.Err
 	return context.WithValue(ctx, wire.StopKey, &stop), f
 }
 

@@ -17,8 +17,8 @@ func BenchmarkDecision(b *testing.B) {
 	}
 	p, now := Policy{}.filled(), machine().now()
 	decide := func() {
-		start, end := h.last()
-		p.owes(p.settle(start, end, now), now)
+		start, end, seen := h.last(now.boot)
+		p.owes(p.settle(start, end, seen, now), now)
 	}
 	var ratios []float64
 	for b.Loop() {

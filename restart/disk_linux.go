@@ -1,62 +1,121 @@
 package restart
 
 import (
+	"io"
 	"io/fs"
-	"os"
 
 	"golang.org/x/sys/unix"
 )
 
-// A disk is a file on one. It is made for few calls, each of which counts beside
-// a sync of 0.1 ms.
+// A disk is a file on one, without the poller and the finalizer of an os.File:
+// each call counts beside a sync of 0.1 ms.
 type disk struct {
-	*os.File
-	self unix.Statx_t // its inode, once at has asked for it
+	fd   int
+	path string
+	self unix.Statx_t // its inode and size when it was opened
 }
 
-// openFile does not ask whether the file can be polled, as os.OpenFile would.
-func openFile(path string) (*os.File, error) {
-	for {
-		fd, err := unix.Open(path, unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC, 0o600)
-		if err == nil {
-			return os.NewFile(uintptr(fd), path), nil
-		}
-		if err != unix.EINTR {
-			return nil, &fs.PathError{Op: "open", Path: path, Err: err}
-		}
-	}
-}
-
-// at does not look at the file's times: who has seen them makes the next write
-// change them, and its sync dearer.
-func (d *disk) at(path string) (bool, error) {
-	var there unix.Statx_t
-	var err error
-	if d.self.Ino == 0 {
-		err = d.control(func(fd int) error { return unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_INO, &d.self) })
-	}
+// openFile opens a regular file and nothing else. It does not wait for a writer
+// of a FIFO or for a line of a terminal, and what it has opened is what it checks.
+func openFile(path string, flags int) (file, error) {
+	var fd int
+	err := again(func() (err error) {
+		fd, err = unix.Open(path, flags|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0o600)
+		return err
+	})
+	d := &disk{fd: fd, path: path}
 	if err == nil {
-		err = unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_INO, &there)
+		if d.self, err = statx(fd, ""); err == nil && d.self.Mode&unix.S_IFMT == unix.S_IFREG {
+			return d, nil
+		}
+		unix.Close(fd)
 	}
-	switch {
-	case err == unix.ENOSYS || err == unix.EPERM: // before 4.11, or a filter that is as old
-		return sameFile(d.File, path)
-	case err != nil:
-		return false, &fs.PathError{Op: "statx", Path: path, Err: err}
+	if err == nil || err == unix.EISDIR || err == unix.ENXIO {
+		err = errNotRegular
+	}
+	return nil, d.failed("open", err)
+}
+
+// again calls f until no signal interrupts it.
+func again(f func() error) error {
+	for {
+		if err := f(); err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+// statx asks for the file that path leads to, or with "" for the one of fd. It
+// does not ask for the file's times: a kernel that has shown them makes the next
+// write change them, and its sync dearer.
+func statx(fd int, path string) (st unix.Statx_t, err error) {
+	flags := 0
+	if path == "" {
+		flags = unix.AT_EMPTY_PATH
+	}
+	err = unix.Statx(fd, path, flags, unix.STATX_TYPE|unix.STATX_INO|unix.STATX_SIZE, &st)
+	if err != unix.ENOSYS && err != unix.EPERM { // before 4.11, or a filter that is as old
+		return st, err
+	}
+	var old unix.Stat_t
+	if path == "" {
+		err = unix.Fstat(fd, &old)
+	} else {
+		err = unix.Stat(path, &old)
+	}
+	st.Mode, st.Ino, st.Size = uint16(old.Mode), old.Ino, uint64(old.Size)
+	st.Dev_major, st.Dev_minor = unix.Major(uint64(old.Dev)), unix.Minor(uint64(old.Dev))
+	return st, err
+}
+
+func (d *disk) at(path string) (bool, error) {
+	there, err := statx(unix.AT_FDCWD, path)
+	if err != nil {
+		return false, d.failed("stat", err)
 	}
 	return d.self.Ino == there.Ino && d.self.Dev_major == there.Dev_major && d.self.Dev_minor == there.Dev_minor, nil
 }
 
-// Sync spares the second write, of the file's times, that fsync is.
-func (d *disk) Sync() error { return d.control(unix.Fdatasync) }
+func (d *disk) size() int64 { return int64(d.self.Size) }
 
-func (d *disk) control(f func(fd int) error) error {
-	conn, err := d.SyscallConn()
-	if err != nil {
-		return err
-	}
-	if e := conn.Control(func(fd uintptr) { err = f(int(fd)) }); e != nil {
-		return e
-	}
-	return err
+func (d *disk) ReadAt(b []byte, off int64) (int, error) {
+	return d.all("read", b, off, unix.Pread)
 }
+
+func (d *disk) WriteAt(b []byte, off int64) (int, error) {
+	return d.all("write", b, off, unix.Pwrite)
+}
+
+// all calls f until all of b is read or written.
+func (d *disk) all(op string, b []byte, off int64, f func(int, []byte, int64) (int, error)) (n int, err error) {
+	for n < len(b) {
+		var m int
+		err := again(func() (err error) { m, err = f(d.fd, b[n:], off+int64(n)); return err })
+		switch {
+		case err != nil:
+			return n, d.failed(op, err)
+		case m == 0:
+			return n, io.EOF
+		}
+		n += m
+	}
+	return n, nil
+}
+
+func (d *disk) failed(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &fs.PathError{Op: op, Path: d.path, Err: err}
+}
+
+// Sync spares the second write, of the file's times, that fsync is.
+func (d *disk) Sync() error {
+	return d.failed("sync", again(func() error { return unix.Fdatasync(d.fd) }))
+}
+
+func (d *disk) Truncate(size int64) error {
+	return d.failed("truncate", again(func() error { return unix.Ftruncate(d.fd, size) }))
+}
+
+func (d *disk) Close() error { return d.failed("close", unix.Close(d.fd)) }

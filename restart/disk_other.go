@@ -2,11 +2,39 @@
 
 package restart
 
-import "os"
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"syscall"
+)
 
 // A disk is a file on one.
-type disk struct{ *os.File }
+type disk struct {
+	*os.File
+	self os.FileInfo
+}
 
-func openFile(path string) (*os.File, error) { return os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) }
+// openFile opens a regular file and nothing else. It does not wait for a writer
+// of a FIFO, and what it has opened is what it checks.
+func openFile(path string, flags int) (file, error) {
+	f, err := os.OpenFile(path, flags|syscall.O_NONBLOCK, 0o600)
+	if err == nil {
+		d := &disk{File: f}
+		if d.self, err = f.Stat(); err == nil && d.self.Mode().IsRegular() {
+			return d, nil
+		}
+		f.Close()
+	}
+	if err == nil || errors.Is(err, syscall.EISDIR) || errors.Is(err, syscall.ENXIO) {
+		err = &fs.PathError{Op: "open", Path: path, Err: errNotRegular}
+	}
+	return nil, err
+}
 
-func (d *disk) at(path string) (bool, error) { return sameFile(d.File, path) }
+func (d *disk) at(path string) (bool, error) {
+	there, err := os.Stat(path)
+	return err == nil && os.SameFile(d.self, there), err
+}
+
+func (d *disk) size() int64 { return d.self.Size() }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,7 +15,8 @@ import (
 
 func ExamplePolicy_Wrap() {
 	runs := 0
-	work := restart.Policy{Min: time.Millisecond}.Wrap(func(context.Context) error {
+	policy := restart.Policy{Min: time.Millisecond, Logger: slog.New(slog.DiscardHandler)} // or each failure is logged
+	work := policy.Wrap(func(context.Context) error {
 		if runs++; runs < 3 {
 			return errors.New("connection lost")
 		}
@@ -63,7 +65,8 @@ func ExamplePermanent() {
 
 func ExampleRetryAfter() {
 	runs, begin := 0, time.Now()
-	work := restart.Policy{Min: time.Millisecond}.Wrap(func(context.Context) error {
+	policy := restart.Policy{Min: time.Millisecond, Logger: slog.New(slog.DiscardHandler)}
+	work := policy.Wrap(func(context.Context) error {
 		if runs++; runs == 1 {
 			return restart.RetryAfter(errors.New("too many requests"), 20*time.Millisecond)
 		}
@@ -81,8 +84,9 @@ func ExampleLedger() {
 		panic(err)
 	}
 	defer os.RemoveAll(dir)
+	policy := restart.Policy{Min: time.Millisecond, Logger: slog.New(slog.DiscardHandler)}
 	for _, cut := range [][]string{{"ann", "bob"}, {"ann"}, nil} {
-		ledger := restart.Ledger{Path: filepath.Join(dir, "ledger"), Policy: restart.Policy{Min: time.Millisecond}}
+		ledger := restart.Ledger{Path: filepath.Join(dir, "ledger"), Policy: policy}
 		if err := ledger.Begin(context.Background()); err != nil {
 			fmt.Println(err)
 			return
@@ -117,7 +121,7 @@ func ExampleLock() {
 
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
 	defer cancel()
-	second := restart.Lock{Path: path, Secret: token}
+	second := restart.Lock{Path: path, Secret: token, Logger: slog.New(slog.DiscardHandler)}
 	err = second.Acquire(ctx) // names the first one's process
 	fmt.Println("second is too late:", errors.Is(err, context.DeadlineExceeded))
 

@@ -1,23 +1,19 @@
 package restart
 
 import (
+	"cmp"
 	"context"
-	"encoding/binary"
 	"errors"
-	"fmt"
-	"log/slog"
 	"os"
-	"strings"
-	"text/tabwriter"
 	"time"
 
-	"github.com/evenkeel-go/evenkeel/internal/labels"
+	"github.com/evenkeel-go/evenkeel/internal/logs"
 	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
 // A Ledger is the history of a process on disk, so that its [Policy] outlives
-// it: whatever keeps failing is slowed down also when a supervisor such as
-// systemd starts it again at once, and at any period below Policy.Stable.
+// it: whatever keeps failing is slowed down also if a supervisor such as systemd
+// starts it again at once, and at any period below Policy.Stable.
 //
 //	ledger := &restart.Ledger{Path: "/var/lib/bot/ledger"}
 //	g := lifecycle.Group{Start: ledger.Begin}
@@ -25,15 +21,24 @@ import (
 //	ledger.End(err, jobs.Cut()...)
 //	os.Exit(lifecycle.ExitCode(err))
 //
-// A run lasts from Begin's return to End. One without an End, of a process that
-// was killed, counts as failed, and as having lasted until the next Begin: when
-// it died nobody has written down.
+// A run lasts from Begin's return to End. A run without an End was killed. It
+// counts as failed. Its time of death is unknown, so it is taken to have lasted
+// until the next Begin. A run that ends with nil though no stop was requested
+// counts as failed too, unless it lasted for Policy.Stable: under Restart=always
+// or Kubernetes a program that exits with 0 at once is a crash loop like any other.
 //
-// The ledger never stops a service. Where there can be none (a directory that is
-// missing or read-only, a file system without locks), or where the file is none
-// (it is moved to Path.corrupt) or is written by a later version of this
-// library (it is left alone), each Begin logs a warning and waits for
-// Policy.Min, no more.
+// So the bounds of [Policy] are true of every start but two kinds. A start after
+// a requested stop does not wait, or a deploy would be slowed; the level stays, so
+// a crash loop goes on where it was. The first start of a boot may find the level
+// one lower. Neither kind is more frequent than the stops and the boots.
+//
+// The ledger never stops a service. If the file cannot be written, each Begin logs
+// a warning and waits for Policy.Min at least, and for what is owed by the history
+// that can be read and by the runs of this process. That is so if the directory is
+// missing, if the disk is read-only or frozen, if the file system has no locks, if
+// Path is no regular file, and if the file is not a ledger or a later version of
+// this library writes it: all these are left alone. Only a ledger that is damaged
+// all over is moved, to Path.corrupt, or Path.corrupt.1 and so on.
 //
 // The file has a fixed size of 16 KiB and keeps the last 64 starts and ends. It
 // is written in place and synced, which needs no room on the disk, save on file
@@ -41,37 +46,49 @@ import (
 // StateDirectory=, not in RuntimeDirectory=; in Kubernetes in a volume, not in
 // the container's own layer.
 //
-// Times within a boot are taken from a clock that nobody sets. Across a boot the
+// Times within a boot are taken from a clock that cannot be set. Across a boot the
 // wall clock counts. A step of it never makes a wait longer than the level's
-// delay, or than what was asked for; one back may hide how long a run lasted, which
-// then forgives less. Systems other than Linux and macOS have the wall clock alone,
-// and do not see a boot.
+// delay, or than what was asked for; one back may hide a boot, or how long a run
+// lasted, which then forgives less. If the file moves to another machine, the
+// delay begins there, as two machines' clocks may differ. Systems other than Linux
+// and macOS have the wall clock alone, and see neither a boot nor a move.
 //
 // Each program has a ledger of its own. Two processes at once do not damage it,
-// but the second takes the first for dead; where that can be, Begin follows
+// but the second takes the first for dead; if that can be, call Begin after
 // [Lock.Acquire]. The methods of one Ledger must not be called concurrently.
 type Ledger struct {
-	Path   string // of the file; its directory must exist; absolute where the process calls os.Chdir
+	Path   string // of the file; its directory must exist; absolute if the process calls os.Chdir
 	Policy Policy // its Logger gets the waits and the warnings
 
-	run  *record // the start of the run that is open; nil if there is none or it has no record
-	over uint64  // the last run that End was told of, also where it could not write that
-	sys  *system // nil: the machine
+	run       *record     // the start of the run that is open; nil if none is; its seq is 0 if it has no record
+	requested func() bool // whether a stop of that run was requested
+	over      uint64      // the last run with a record that has ended, also if its end has none
+	kept      *record     // the last run's end, if the file may not have it
+	given     chan answer // the answer of the request that was given up; nil if there is none
+	sys       *system     // nil: the machine
 }
 
 // Begin waits until the next run may begin, and records its start, before
-// anything that the program does. Its steps each follow the one before:
+// anything that the program does:
 //
-//	the level goes down by one for each Stable that the last run lasted, then
-//	up by one if it failed, then down by one if the machine was booted since
-//	and had been up for Stable when the run ended: a loop of boots is slowed too
-//	the policy's delay for that level, less what has passed since the last run
-//	ended: a supervisor's own delay is not added. After an orderly end: none
-//	the start is written and synced
+//   - The level goes down by one for each Stable that the last run lasted. It goes
+//     up by one if that run failed, died, or ended by itself before Stable. It goes
+//     down by one if the machine was booted since, and had been up for Stable
+//     before: a loop of boots is slowed too.
+//   - Begin waits for the policy's delay for that level, less what has passed since
+//     the last run ended, so a supervisor's own delay is not added. After a
+//     requested stop it does not wait. If the last run asked for more by
+//     [RetryAfter], the delay is that.
+//   - The start is written and synced.
 //
-// Where the last run asked for more by [RetryAfter], the delay is that. Begin
-// returns nil, or the cause of ctx's end, which also ends the wait at once, or
-// an error marked as permanent where Path or Policy cannot work.
+// Begin returns nil, or the cause of ctx's end, which also ends the wait at once,
+// or an error marked as permanent if Path is empty or Policy is not valid. A disk
+// that takes longer than 10 s for one of its two reads and writes counts as one
+// that cannot be used. The time that it took does not count as running time.
+//
+// End learns from ctx whether a stop was requested, so give Begin the context of
+// lifecycle.WithSignals or one made from it. Of another context it is the end that
+// requests a stop.
 //
 // Begin of a run that is open does nothing, also in a process that has replaced
 // itself by exec, which Linux and macOS can tell.
@@ -91,155 +108,169 @@ func (l *Ledger) Begin(ctx context.Context) error {
 	if l.sys == nil {
 		l.sys = machine()
 	}
-	last, wait, err := l.start(0)
-	floor := l.Policy.filled().Min
+	begun, floor := l.sys.now(), l.Policy.filled().Min
+	l.requested = stopRequested(ctx)
+	a, err := l.start(ctx, begun, 0)
 	switch {
 	case err != nil:
-		wait = max(wait, floor)
-		warn(ctx, l.Policy.Logger, "ledger unavailable", "path", l.Path, "error", err, "wait", wait)
-	case l.run != nil:
-		return nil
-	default:
-		warn(ctx, l.Policy.Logger, "restart wait", "cause", last.cause.String(), "ran", last.took, "backoff", last.level, "wait", wait)
+		return err
+	case a.err != nil:
+		a.wait = max(a.wait, floor)
+		l.unavailable(ctx, a.err, a.wait)
+	case a.wait > 0:
+		l.warn(ctx, "restart wait", "cause", a.last.cause.String(), "ran", a.last.took, "backoff", a.last.level, "wait", a.wait)
 	}
-	if err := pause(ctx, "restart", wait); err != nil {
+	if l.run = a.run; l.run != nil && a.err == nil {
+		return nil
+	}
+	if err := pause(ctx, "restart", a.wait); err != nil || l.run != nil {
 		return err
 	}
-	if l.run != nil {
-		return nil
+	b, err := l.start(ctx, begun, a.wait)
+	if err != nil {
+		return err
 	}
-	if _, _, err2 := l.start(wait); err2 != nil && err == nil {
-		warn(ctx, l.Policy.Logger, "ledger unavailable", "path", l.Path, "error", err2, "wait", max(0, floor-wait))
-		return pause(ctx, "restart", floor-wait)
+	if l.run = b.run; b.err != nil && a.err == nil {
+		l.unavailable(ctx, b.err, max(0, floor-a.wait))
+		err = pause(ctx, "restart", floor-a.wait)
 	}
-	return nil
+	if l.run == nil && err == nil {
+		l.run = &record{level: a.last.level, took: a.wait, pid: uint64(os.Getpid()), moment: l.sys.now()}
+	}
+	return err
 }
 
-// start records the start of a run, unless it must wait first: then it returns
-// the end of the last run and how long. Once it has waited, it need not.
-func (l *Ledger) start(waited time.Duration) (last record, wait time.Duration, err error) {
-	err = l.sys.edit(l.Path, func(r *ring) error {
-		start, end := r.last()
-		now, self := l.sys.now(), l.sys.self()
-		if end.seq == 0 && start.seq != 0 && start.who == self && self != 0 && start.run != l.over {
-			l.run = &start
-			return nil
+// start asks the disk for what begins a run.
+func (l *Ledger) start(ctx context.Context, begun moment, waited time.Duration) (answer, error) {
+	b := beginning{l.sys, l.Policy.filled(), l.over, l.kept, begun, waited}
+	path := l.Path
+	a, err := l.ask(ctx, beginPatience, func(h *handshake) (a answer) {
+		b.sys.edit(path, func(r *ring) { a = b.on(r) })
+		if a.run != nil && !h.won() { // the caller does not know of it
+			b.sys.edit(path, func(r *ring) { r.append(b.p.end(*a.run, b.sys.now(), nil, true)) })
 		}
-		p := l.Policy.filled()
-		last = p.settle(start, end, now)
-		last.level, wait = p.owes(last, now)
-		if last.moment != end.moment && (wait > 0 || last.cause == died) {
-			// So that a wait that an impatient supervisor ends goes on at the
-			// next Begin, and does not count as a part of the run.
-			if _, err := r.append(last); err != nil {
-				return err
-			}
-		}
-		if wait > 0 && waited == 0 {
-			return nil
-		}
-		run, err := r.append(record{level: last.level, took: waited, pid: uint64(os.Getpid()), who: self, moment: now})
-		if run.seq != 0 {
-			l.run = &run
-		}
-		return err
+		return a
 	})
-	return last, wait, err
+	if err == errFrozen {
+		return b.on(&ring{err: err}), nil
+	}
+	return a, err
 }
 
-// settle returns the end of the last run as seen from now: in this boot, and
-// where it left none, as that of a run that died just now or with its boot.
-func (p Policy) settle(start, end record, now moment) record {
-	if end.seq == 0 && start.seq != 0 {
-		end = start
-		end.cause, end.moment = died, now
-		end.took = now.since(start.moment)
-		if start.boot != now.boot {
-			end.moment = moment{wall: now.wall - now.up, boot: start.boot}
-			end.took = time.Duration(max(0, end.wall-start.wall))
-			end.up = start.up + int64(end.took)
-		}
-		end.level, _ = p.decide(start.level, end.took, true, 0, 0)
-	}
+// A beginning is what it takes to begin a run, apart from the ring.
+type beginning struct {
+	sys    *system
+	p      Policy
+	over   uint64
+	kept   *record
+	begun  moment // when Begin was called: a stall of the disk is not the last run's time
+	waited time.Duration
+}
+
+// on writes the start of a run, unless it must wait first: then the answer is how
+// long. Once it has waited, it need not.
+func (b beginning) on(r *ring) (a answer) {
+	now, self := b.sys.now(), b.sys.self()
+	start, end, seen := r.last(now.boot)
 	switch {
-	case end.boot != now.boot:
-		if end.up >= int64(p.Stable) {
-			end.level = max(0, end.level-1)
+	case b.kept != nil:
+		start, end = record{}, *b.kept
+	case end.cause == open && start.seq != 0 && start.who == self && self != 0 && start.run != b.over:
+		a.run = &start
+		return a
+	}
+	a.last = b.p.settle(start, end, seen, b.begun)
+	a.last.level, a.wait = b.p.owes(a.last, now)
+	if b.kept != nil || a.last.moment != end.moment && (a.wait > 0 || a.last.cause == died) {
+		// So that a wait that an impatient supervisor ends goes on at the
+		// next Begin, and does not count as a part of the run.
+		if _, a.err = r.append(a.last); a.err != nil {
+			return a
 		}
-		end.boot, end.up = now.boot, now.up-max(0, now.wall-end.wall)
-	case end.up > now.up:
-		end.up = now.up
+		a.wrote = b.kept
 	}
-	return end
+	if a.wait > 0 && b.waited == 0 {
+		return a
+	}
+	run, err := r.append(record{level: a.last.level, took: b.waited, pid: uint64(os.Getpid()), who: self, moment: now})
+	if a.err = err; run.seq == 0 {
+		return a
+	}
+	a.run = &run
+	now = b.sys.now()
+	late := now.since(run.moment) >= stall
+	if run.moment = now; late && err == nil {
+		_, a.err = r.put(run) // the stall is not a part of the run
+	}
+	return a
 }
 
-// owes returns the level that a settled end leads to, and what is left of its
-// delay. The ledger's salt keeps machines that began together from starting
-// together again.
-func (p Policy) owes(end record, now moment) (level int, wait time.Duration) {
-	level, wait = p.decide(end.level, 0, false, end.asked, int64(end.run^binary.LittleEndian.Uint64(end.salt[:])))
-	if end.cause == ended {
-		return level, 0
+// stopRequested returns a function that reports whether a stop of what runs under
+// ctx was requested: by a hook of lifecycle, or of another ctx by its end.
+func stopRequested(ctx context.Context) func() bool {
+	if stop, ok := ctx.Value(wire.StopKey).(*wire.Stop); ok && stop.Err != nil {
+		return func() bool { return !stop.Asked().IsZero() || stop.Err() != nil }
 	}
-	return level, max(0, wait-now.since(end.moment))
+	return func() bool { return ctx.Err() != nil }
 }
 
-// End records how the run ended: in order where err is nil, as lifecycle's
-// Group.Run returns it after a signal too, and else failed. Cut names whom it
-// did not let finish; drain.Gate.Cut knows. The file keeps salted hashes, no
-// name: who has it can test a guess, but not read. It keeps eight; of more, those
-// first that the run before cut as well.
+// End records how the run ended: in order if err is nil, as lifecycle's Group.Run
+// returns it after a signal too, and else failed. An orderly end after a requested
+// stop is free of any wait; see [Ledger] for one without.
 //
-// Where the run before cut the same ones, a warning says how many of them, and
-// in how many runs in a row the most unlucky was.
+// Cut names the sessions that the run did not let finish; drain.Gate.Cut knows
+// them. The file keeps salted hashes, no name: who has it can test a guess, but
+// not read. It keeps eight; of more, those first that the run before cut too. If
+// the run before cut the same ones, a warning says how many of them, and in how
+// many runs in a row the most unlucky was.
 //
-// End returns no error, as there is nothing to be done about one: the run then
-// counts as one that died. It is logged. Without a run that is open End does nothing.
+// End returns no error, as there is nothing to be done about one: it is logged,
+// and to the next process the run is one that died. End waits for the disk for 1 s
+// at most. Without a run that is open it does nothing.
 func (l *Ledger) End(err error, cut ...string) {
 	if l.run == nil {
 		return
 	}
-	start, now := *l.run, l.sys.now()
-	l.run, l.over = nil, start.run
-	end := start
-	end.cause, end.moment, end.asked, end.took = causeOf(err), now, retryAfter(err), now.since(start.moment)
-	end.level, _ = l.Policy.filled().decide(start.level, end.took, err != nil, 0, 0)
+	start := *l.run
+	end := l.Policy.filled().end(start, l.sys.now(), err, l.requested())
 	end.cuts = len(cut)
-	var again, runs int
-	err = l.sys.edit(l.Path, func(r *ring) error {
-		end.cut, again, runs = r.cut(start, cut)
-		_, err := r.append(end)
-		return err
+	if l.run = nil; start.seq != 0 {
+		l.over = start.run
+	}
+	ctx, path, sys, kept := context.Background(), l.Path, l.sys, &end
+	a, err := l.ask(ctx, endPatience, func(*handshake) (a answer) {
+		sys.edit(path, func(r *ring) {
+			end := *kept
+			end.salt = r.salt(end.salt)
+			end.cut, a.again, a.runs = r.cut(end, cut)
+			if _, a.err = r.append(end); a.err == nil {
+				a.wrote = kept
+			}
+		})
+		return a
 	})
-	ctx := context.Background()
-	if again > 0 {
-		warn(ctx, l.Policy.Logger, "sessions cut again", "sessions", again, "runs", runs)
+	if a.again > 0 {
+		l.warn(ctx, "sessions cut again", "sessions", a.again, "runs", a.runs)
 	}
-	if err != nil {
-		warn(ctx, l.Policy.Logger, "ledger unavailable", "path", l.Path, "error", err)
+	if err = cmp.Or(err, a.err); err == nil {
+		l.kept = nil
+		return
 	}
-}
-
-func causeOf(err error) cause {
-	var p *labels.PanicError
-	switch {
-	case err == nil:
-		return ended
-	case wire.IsPermanent(err):
-		return refused
-	case errors.As(err, &p):
-		return panicked
-	}
-	return failed
-}
-
-func warn(ctx context.Context, log *slog.Logger, msg string, args ...any) {
-	if log != nil {
-		log.WarnContext(ctx, msg, args...)
+	l.kept = kept
+	if start.seq != 0 { // else Begin has said it
+		l.unavailable(ctx, err, 0)
 	}
 }
 
-// pause sleeps, and tells who asked to be told what for.
+func (l *Ledger) unavailable(ctx context.Context, err error, wait time.Duration) {
+	l.warn(ctx, "ledger unavailable", "path", l.Path, "error", err, "wait", wait)
+}
+
+func (l *Ledger) warn(ctx context.Context, msg string, args ...any) {
+	logs.Loud(l.Policy.Logger).WarnContext(ctx, msg, args...)
+}
+
+// pause sleeps, and tells the Waits in ctx what for.
 func pause(ctx context.Context, what string, d time.Duration) error {
 	if d > 0 {
 		wire.Wait(ctx, what, time.Now().Add(d))
@@ -258,45 +289,3 @@ func sleep(ctx context.Context, d time.Duration) error {
 		return context.Cause(ctx)
 	}
 }
-
-// Table returns the runs that the ledger knows, oldest first, as a table for
-// people: when each began, at which level and after which wait, how long it
-// lasted, what ended it, and how many sessions it cut, "again" those that the
-// run before had cut too. An open run still goes on, or died since.
-//
-// It reads the file and changes nothing, also while others use it.
-func (l *Ledger) Table() (string, error) {
-	f, err := os.Open(l.Path)
-	if err != nil {
-		return "", fmt.Errorf("restart: Ledger: %w", err)
-	}
-	defer f.Close()
-	h, _, err := read(f)
-	if err != nil {
-		return "", fmt.Errorf("restart: Ledger: %s: %w", l.Path, err)
-	}
-	var b strings.Builder
-	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "BEGAN\tLEVEL\tWAITED\tPID\tLASTED\tEND\tCUT")
-	var before prints
-	for start, end := range h.runs {
-		began, level, waited := end.wall-int64(end.took), "?", "?" // where its start was overwritten
-		if start.seq != 0 {
-			began, level, waited = start.wall, fmt.Sprint(start.level), short(start.took)
-		}
-		lasted, cut := "", ""
-		if end.seq != 0 {
-			lasted, cut = short(end.took), fmt.Sprint(end.cuts)
-		}
-		if n := len(both(before[:], end.cut)); n > 0 {
-			cut += fmt.Sprintf(", %d again", n)
-		}
-		before = end.cut
-		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%v\t%s\n", time.Unix(0, began).UTC().Format("2006-01-02T15:04:05.000Z"),
-			level, waited, max(start.pid, end.pid), lasted, end.cause, cut)
-	}
-	t.Flush()
-	return b.String(), nil
-}
-
-func short(d time.Duration) string { return d.Round(time.Millisecond).String() }

@@ -63,6 +63,16 @@ func (w *world) begin(t *testing.T) (*Ledger, time.Duration) {
 	return l, time.Since(began)
 }
 
+// patience begins a run of l, unless that takes longer than d.
+func (w *world) patience(t *testing.T, l *Ledger, d time.Duration) {
+	t.Helper()
+	ctx, cancel := context.WithTimeoutCause(t.Context(), d, io.EOF)
+	defer cancel()
+	if err := l.Begin(ctx); err != nil && err != io.EOF {
+		t.Fatal(err)
+	}
+}
+
 // fail brings the ledger to a level by runs that last for nothing.
 func (w *world) fail(t *testing.T, level int) {
 	t.Helper()
@@ -70,6 +80,12 @@ func (w *world) fail(t *testing.T, level int) {
 		l, _ := w.begin(t)
 		l.End(errRun)
 	}
+}
+
+// stop ends the run as a deploy does.
+func (l *Ledger) stop(cut ...string) {
+	l.requested = func() bool { return true }
+	l.End(nil, cut...)
 }
 
 // The ledger decides as Policy does, at any sequence of runs.
@@ -89,11 +105,14 @@ func TestLedgerRule(t *testing.T) {
 				ran /= 1000
 			}
 			time.Sleep(ran)
-			switch rnd.IntN(4) {
+			switch rnd.IntN(5) {
 			case 0:
-				l.End(nil)
+				l.stop()
 				level, _ = p.decide(level, ran, false, 0, 0)
 				want = 0
+			case 3:
+				l.End(nil)
+				level, want = p.decide(level, ran, ran < p.Stable, 0, 0)
 			case 1: // dies
 				level, want = p.decide(level, ran, true, 0, 0)
 			case 2:
@@ -120,16 +139,33 @@ func TestLedger(t *testing.T) {
 			l, _ := w.begin(t)
 			l.End(Permanent(errRun))
 		}, time.Second},
-		{"an orderly end waits for nothing, and keeps the level", func(t *testing.T, w *world) {
+		{"a requested stop waits for nothing, and keeps the level", func(t *testing.T, w *world) {
 			w.fail(t, 2)
 			l, _ := w.begin(t)
-			l.End(nil)
+			l.stop()
 			l, took := w.begin(t)
 			if took != 0 {
 				t.Errorf("waits %v", took)
 			}
 			l.End(errRun)
 		}, 4 * time.Second},
+		{"an end with nil that was not requested", func(t *testing.T, w *world) {
+			for range 3 {
+				l, _ := w.begin(t)
+				l.End(nil)
+			}
+		}, 4 * time.Second},
+		{"one after Stable", func(t *testing.T, w *world) {
+			l, _ := w.begin(t)
+			time.Sleep(w.p.filled().Stable)
+			l.End(nil)
+		}, 0},
+		{"one after Stable that takes the level down", func(t *testing.T, w *world) {
+			w.fail(t, 4)
+			l, _ := w.begin(t)
+			time.Sleep(2 * w.p.filled().Stable)
+			l.End(nil)
+		}, 2 * time.Second},
 		{"a supervisor's delay is not added", func(t *testing.T, w *world) {
 			w.fail(t, 4)
 			time.Sleep(5 * time.Second)
@@ -196,7 +232,7 @@ func TestLedger(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
 			w.ledger().Begin(ctx)
-			a.End(nil)
+			a.stop()
 		}, 0},
 		{"the end of an older run does not count", func(t *testing.T, w *world) {
 			w.fail(t, 3)

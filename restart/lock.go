@@ -10,10 +10,12 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/evenkeel-go/evenkeel/internal/logs"
 	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
@@ -34,20 +36,19 @@ import (
 //
 // The kernel holds it (flock; LockFileEx on Windows) and frees it when its
 // process ends, however that happens, so it is never stale. Process ids decide
-// nothing: in two containers they may well be the same. What the file says, who
-// holds it and since when, is for people. An exec lets go of the lock: Release
-// it first.
+// nothing: two containers may have the same. The file says who holds the lock
+// and since when, for people. An exec lets go of the lock: Release it first.
 //
-// The file stays. Whoever deletes it while the lock is held makes room for a
-// second holder, which no kind of lock file can prevent; Release says so. The
+// The file stays. If it is deleted while the lock is held, a second process can
+// get the lock, which no kind of lock file can prevent; Release says so. The
 // lock holds among the processes of one machine that see the same file: a file
 // system over a network may not carry it to others.
 //
 // The methods of one Lock must not be called concurrently.
 type Lock struct {
-	// Path of the file; its directory must exist; absolute where the process calls
+	// Path of the file; its directory must exist; absolute if the process calls
 	// os.Chdir. systemd deletes a RuntimeDirectory= at each stop, also after a kill:
-	// then nobody lingers.
+	// then there is no linger.
 	Path string
 	// Secret, such as a token, has a lock for each value of it: a hash of it is
 	// added to Path. A short one can be guessed from that. "" adds nothing.
@@ -56,7 +57,8 @@ type Lock struct {
 	// lock, as a server may still think that the dead one is there. For a long
 	// poll it is the poll's timeout and a few seconds. 0 means no wait.
 	Linger time.Duration
-	// Logger gets whom Acquire waits for; nil means silence.
+	// Logger gets the holder that Acquire waits for, and each linger, as warnings.
+	// Nil means slog.Default.
 	Logger *slog.Logger
 
 	held  *hold // nil while it is not
@@ -64,13 +66,14 @@ type Lock struct {
 	sys   *system // nil: the machine
 }
 
-// Acquire waits until this process holds the lock. It logs for whom it waits,
-// and writes into the file who holds it now. Then, where the holder before did
-// not release it, it waits for Linger.
+// Acquire waits until this process holds the lock. It logs the holder that it
+// waits for, and writes its own process into the file. If the holder before did
+// not release the lock, Acquire then waits for Linger.
 //
-// Where ctx ends first, the lock is not held, and the error names the holder and
-// wraps ctx's cause. Waiters are served in no order. Acquire panics where the
-// lock is held by this value already.
+// If ctx ends first, the lock is not held, and the error names the holder and
+// wraps ctx's cause. If Path is no regular file, or is longer than a lock's file,
+// Acquire changes nothing and returns an error marked as permanent. Waiters are
+// served in no order. Acquire panics if this value holds the lock already.
 func (l *Lock) Acquire(ctx context.Context) error {
 	if l.held != nil {
 		panic("restart: Lock.Acquire: it is held already")
@@ -88,14 +91,14 @@ func (l *Lock) Acquire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	before := ""
+	before, died := "", false
 	if l.Linger > 0 {
-		before = holder(h)
+		before, died = holder(h)
 	}
 	l.since = time.Now().UTC()
 	l.write(ctx, h, time.Time{})
-	if before != "" && !strings.Contains(before, releasedAt) {
-		warn(ctx, l.Logger, "lock lingers", "path", l.path(), "holder", before, "wait", l.Linger)
+	if died {
+		l.warn(ctx, "lock lingers", "path", l.path(), "holder", before, "wait", l.Linger)
 		if err := pause(ctx, "the lock's linger", l.Linger); err != nil {
 			h.release() // as a death would: the next holder lingers too
 			return fmt.Errorf("restart: Lock: %s: lingering after %s: %w", l.path(), before, err)
@@ -105,14 +108,20 @@ func (l *Lock) Acquire(ctx context.Context) error {
 	return nil
 }
 
-// wait tries again and again, as a flock that blocks cannot be ended by a
-// context: its goroutine would stay, and take the lock later.
+// wait tries again and again: a context cannot end a flock that blocks. Its
+// goroutine would stay, and take the lock later.
 func (l *Lock) wait(ctx context.Context) (*hold, error) {
 	const most = 50 * time.Millisecond
 	said, told := "", time.Time{}
 	for delay := time.Millisecond; ; delay = min(2*delay, most) {
 		h, err := l.sys.grab(l.path())
+		if h != nil && h.size() > 1+lineSize {
+			h.release()
+			h, err = nil, errLonger
+		}
 		switch {
+		case errors.Is(err, errNotRegular) || err == errLonger:
+			return nil, Permanent(fmt.Errorf("restart: Lock: %s: %w", l.path(), err))
 		case errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.ENOLCK):
 			return nil, fmt.Errorf("restart: Lock: %s: its file system has no locks; put Path on a local one: %w", l.path(), err)
 		case err != nil:
@@ -120,19 +129,18 @@ func (l *Lock) wait(ctx context.Context) (*hold, error) {
 		case h != nil:
 			return h, nil
 		}
-		by := ""
-		if f, err := os.Open(l.path()); err == nil {
-			by = holder(f)
+		by := unnamed
+		if f, err := l.sys.look(l.path()); err == nil {
+			if who, died := holder(f); died {
+				by = who
+			}
 			f.Close()
-		}
-		if by == "" || strings.Contains(by, releasedAt) {
-			by = "a process that has not said who it is"
 		}
 		if by != said {
 			said = by
-			warn(ctx, l.Logger, "lock wait", "path", l.path(), "holder", by)
+			l.warn(ctx, "lock wait", "path", l.path(), "holder", by)
 		}
-		if time.Since(told) >= time.Second { // nobody knows until when, so it is said again
+		if time.Since(told) >= time.Second { // how long it will be is unknown, so it is said again
 			told = time.Now()
 			wire.Wait(ctx, "the lock, held by "+by, time.Time{})
 		}
@@ -142,10 +150,11 @@ func (l *Lock) wait(ctx context.Context) (*hold, error) {
 	}
 }
 
-// Release lets the next one in, who need not linger: call it when all that the
-// lock guards has ended. Its error says that the file was deleted or replaced
-// meanwhile, so that another process may have held the lock as well. A lock that
-// is not held is left alone. It does not wait; it fits drain.Step.Stop.
+// Release unlocks and records a clean release, so the next holder does not linger.
+// Call it when all that the lock guards has ended. Its error says that the file
+// was deleted or replaced meanwhile, so another process may have held the lock
+// too. A lock that is not held is left alone. Release does not wait; it fits
+// drain.Step.Stop.
 func (l *Lock) Release(ctx context.Context) error {
 	h := l.held
 	if h == nil {
@@ -173,21 +182,43 @@ func (l *Lock) path() string {
 
 // What the file says of its holder, for people and for Linger, is a line of this
 // size, spaces included, as each is written over the one before.
-const lineSize = 127
+const (
+	lineSize   = 127
+	sinceAt    = " since "
+	releasedAt = ", released "
+	unnamed    = "a process that has not said who it is"
+)
 
-// holder returns what f says, or "" where nobody has said anything.
-func holder(f io.ReaderAt) string {
+var errLonger = errors.New("it is longer than a lock's file, so it is left alone; let Path name a file of the lock's own")
+
+// holder returns who has the lock by what f says, or had it and did not release
+// it. Of a text that Lock did not write it returns that the holder is unnamed.
+func holder(f io.ReaderAt) (who string, holds bool) {
 	b := make([]byte, lineSize)
 	n, _ := f.ReadAt(b, 1)
-	return string(bytes.TrimSpace(b[:n]))
+	line := string(bytes.Trim(b[:n], " \n\x00"))
+	if line == "" {
+		return unnamed, false
+	}
+	name, ended, released := strings.Cut(line, releasedAt)
+	rest, ours := strings.CutPrefix(name, "pid ")
+	pid, since, _ := strings.Cut(rest, sinceAt)
+	_, err := strconv.ParseUint(pid, 10, 64)
+	if !ours || err != nil || !isTime(since) || released && !isTime(ended) {
+		return unnamed, true
+	}
+	return name, !released
 }
 
-const releasedAt = ", released "
+func isTime(s string) bool {
+	_, err := time.Parse(time.RFC3339, s)
+	return err == nil
+}
 
-// write says that we hold the lock, and that we have released it where ended is
-// not zero. Where that fails, the lock holds all the same.
+// write says that we hold the lock, or if ended is not zero, that we have released
+// it. If it cannot be written, the lock holds all the same.
 func (l *Lock) write(ctx context.Context, h *hold, ended time.Time) {
-	line := fmt.Append(make([]byte, 0, lineSize), "pid ", os.Getpid(), " since ")
+	line := fmt.Append(make([]byte, 0, lineSize), "pid ", os.Getpid(), sinceAt)
 	line = l.since.AppendFormat(line, time.RFC3339)
 	if !ended.IsZero() {
 		line = ended.AppendFormat(append(line, releasedAt...), time.RFC3339)
@@ -197,6 +228,10 @@ func (l *Lock) write(ctx context.Context, h *hold, ended time.Time) {
 	}
 	line[lineSize-1] = '\n'
 	if _, err := h.WriteAt(line, 1); err != nil {
-		warn(ctx, l.Logger, "lock record not written", "path", l.path(), "error", err)
+		l.warn(ctx, "lock record not written", "path", l.path(), "error", err)
 	}
+}
+
+func (l *Lock) warn(ctx context.Context, msg string, args ...any) {
+	logs.Loud(l.Logger).WarnContext(ctx, msg, args...)
 }

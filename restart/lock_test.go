@@ -70,7 +70,7 @@ func TestLockLinger(t *testing.T) {
 			l.dies()
 			ctx, cancel := context.WithTimeoutCause(t.Context(), 59*time.Second, io.EOF)
 			defer cancel()
-			err := (&Lock{Path: path, Linger: time.Minute}).Acquire(ctx)
+			err := (&Lock{Path: path, Linger: time.Minute, Logger: quiet}).Acquire(ctx)
 			if !errors.Is(err, io.EOF) || !strings.Contains(err.Error(), fmt.Sprintf("lingering after pid %d since 2000-", os.Getpid())) {
 				t.Error(err)
 			}
@@ -95,7 +95,7 @@ func TestLockLinger(t *testing.T) {
 func TestLockWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "lock")
-		defer released(t, acquired(t, &Lock{Path: path}))
+		defer released(t, acquired(t, &Lock{Path: path, Logger: quiet}))
 		time.Sleep(time.Hour)
 		var log bytes.Buffer
 		var told []string
@@ -122,12 +122,12 @@ func TestLockWait(t *testing.T) {
 // Of eight that wait each gets the lock, one at a time.
 func TestLockWaiters(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
-	first := acquired(t, &Lock{Path: path})
+	first := acquired(t, &Lock{Path: path, Logger: quiet})
 	var in, turns atomic.Int32
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			l := &Lock{Path: path}
+			l := &Lock{Path: path, Logger: quiet}
 			for range 5 {
 				if err := l.Acquire(t.Context()); err != nil {
 					t.Error(err)
@@ -156,17 +156,17 @@ func TestLockWaiters(t *testing.T) {
 // Who deletes the file lets a second one in, and the first is told.
 func TestLockDeleted(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
-	first := acquired(t, &Lock{Path: path})
+	first := acquired(t, &Lock{Path: path, Logger: quiet})
 	if err := os.Remove(path); err != nil {
 		t.Skip("an open file cannot be deleted here:", err)
 	}
-	second := acquired(t, &Lock{Path: path})
+	second := acquired(t, &Lock{Path: path, Logger: quiet})
 	if err := first.Release(t.Context()); err == nil || !strings.Contains(err.Error(), "deleted or replaced") {
 		t.Error(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if err := (&Lock{Path: path}).Acquire(ctx); !errors.Is(err, context.DeadlineExceeded) {
+	if err := (&Lock{Path: path, Logger: quiet}).Acquire(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a third holder: %v", err)
 	}
 	released(t, second)
@@ -179,7 +179,7 @@ func TestLockReplaced(t *testing.T) {
 		"replaced": func(path string) error { return errors.Join(os.Remove(path), os.WriteFile(path, nil, 0o600)) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := &Lock{Path: filepath.Join(t.TempDir(), "lock"), sys: machine()}
+			l := &Lock{Path: filepath.Join(t.TempDir(), "lock"), Logger: quiet, sys: machine()}
 			tries := 0
 			l.sys.lock = func(f *flock.Flock) (bool, error) {
 				ok, err := f.TryLock()
@@ -193,7 +193,7 @@ func TestLockReplaced(t *testing.T) {
 			acquired(t, l)
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 			defer cancel()
-			if err := (&Lock{Path: l.Path}).Acquire(ctx); !errors.Is(err, context.DeadlineExceeded) || tries != 3 {
+			if err := (&Lock{Path: l.Path, Logger: quiet}).Acquire(ctx); !errors.Is(err, context.DeadlineExceeded) || tries != 3 {
 				t.Errorf("a second holder: %v, after %d tries", err, tries)
 			}
 			released(t, l)
@@ -204,7 +204,9 @@ func TestLockReplaced(t *testing.T) {
 // Each secret has a lock of its own, whose file does not name it.
 func TestLockSecret(t *testing.T) {
 	dir := t.TempDir()
-	lock := func(secret string) *Lock { return &Lock{Path: filepath.Join(dir, "lock"), Secret: secret} }
+	lock := func(secret string) *Lock {
+		return &Lock{Path: filepath.Join(dir, "lock"), Secret: secret, Logger: quiet}
+	}
 	a := acquired(t, lock("token-a"))
 	defer released(t, a)
 	defer released(t, acquired(t, lock("token-b")))
@@ -217,6 +219,60 @@ func TestLockSecret(t *testing.T) {
 	files, err := os.ReadDir(dir)
 	if err != nil || len(files) != 3 || strings.Contains(fmt.Sprint(files), "token") || strings.Contains(fmt.Sprint(files), fmt.Sprintf("%x", "token")) {
 		t.Error(files, err)
+	}
+}
+
+// Only what Lock wrote is printed. The file may hold anything, terminal escapes
+// or a secret of another program.
+func TestLockHolder(t *testing.T) {
+	const held = "pid 4711 since 2026-05-20T10:00:00Z"
+	for said, want := range map[string]string{
+		"":                                           "",
+		strings.Repeat("\x00", lineSize):             "",
+		held + "   \n":                               held,
+		held + ", released 2026-05-20T10:00:01Z":     "",
+		held + ", released soon":                     unnamed,
+		"pid 4711 since today":                       unnamed,
+		"pid -1 since 2026-05-20T10:00:00Z":          unnamed,
+		"4711 since 2026-05-20T10:00:00Z":            unnamed,
+		held + "\nmore":                              unnamed,
+		"pid 4711 \x1b[2Jsince 2026-05-20T10:00:00Z": unnamed,
+		"\x1b]0;root:hunter2\a":                      unnamed,
+	} {
+		who, holds := holder(strings.NewReader("\x00" + said))
+		if holds != (want != "") || holds && who != want {
+			t.Errorf("%q: %q, %v; want %q", said, who, holds, want)
+		}
+	}
+	// A holder that died before it wrote more than this is waited for, unnamed.
+	path := filepath.Join(t.TempDir(), "lock")
+	h, err := machine().grab(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.release()
+	if _, err := h.WriteAt([]byte("\x1b[31mtoken=hunter2"), 1); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	var log bytes.Buffer
+	err = (&Lock{Path: path, Logger: slog.New(slog.NewTextHandler(&log, nil))}).Acquire(ctx)
+	if got := err.Error() + log.String(); strings.Contains(got, "hunter2") || strings.Count(got, unnamed) != 2 {
+		t.Errorf("%q", got)
+	}
+}
+
+// A file that is longer than a lock's is another program's.
+func TestLockForeign(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	notes := bytes.Repeat([]byte("notes "), 100)
+	if err := os.WriteFile(path, notes, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	err := (&Lock{Path: path, Logger: quiet}).Acquire(t.Context())
+	if b, err2 := os.ReadFile(path); !errors.Is(err, errLonger) || !wire.IsPermanent(err) || !strings.Contains(err.Error(), path) || !bytes.Equal(b, notes) {
+		t.Error(err, err2)
 	}
 }
 
@@ -247,7 +303,7 @@ func TestLockFaults(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if err := (&Lock{Path: l.Path}).Acquire(ctx); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "held by a process that has not said who it is") {
+	if err := (&Lock{Path: l.Path, Logger: quiet}).Acquire(ctx); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "held by a process that has not said who it is") {
 		t.Error(err)
 	}
 	defer func() {

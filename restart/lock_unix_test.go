@@ -24,7 +24,7 @@ const turns = 1000
 // handsOver holds the lock in turn with others, and writes its process id into a
 // file each time.
 func handsOver() {
-	l := Lock{Path: os.Getenv(at)}
+	l := Lock{Path: os.Getenv(at), Logger: quiet}
 	inside, log := l.Path+".inside", l.Path+".log"
 	me := strconv.Itoa(os.Getpid())
 	for {

@@ -21,10 +21,16 @@ import (
 // the first with the longest delay. As Stable exceeds Max, whatever fails
 // faster than that backs off, at any period.
 //
-// At the highest level there are at most 10 × (1 + Jitter) starts, rounded up,
-// within any 10 × Max, unless Factor is 1. A run of one Stable for each level
-// forgives it all. With the defaults that is 11 starts in 50 minutes, from the
-// tenth failure on; and 1 h 40 min that forgive even a day of failures.
+// The bounds, for any mixture of failures, unless Factor is 1:
+//   - What always fails within Stable starts at most 10 × (1 + Jitter) times,
+//     rounded up, within any 10 × Max once it is at the highest level. With the
+//     defaults that is 11 starts in 50 minutes, from the tenth failure on.
+//   - No 10 × Max has more failures than the first one of what never works: with
+//     the defaults 19.
+//   - A run of one Stable for each level forgives it all: with the defaults 1 h
+//     40 min forgive even a day of failures.
+//
+// A [Ledger] keeps to them too, and says which starts they do not cover.
 //
 // The zero Policy is the documented default.
 type Policy struct {
@@ -34,7 +40,7 @@ type Policy struct {
 	Jitter float64       // the part of a delay added by chance at most, up to 1; 0 means 0.1, negative none
 	Stable time.Duration // a run this long forgives one level; more than Max; 0 means 10 min
 
-	Logger *slog.Logger // gets each end and wait; nil means silence
+	Logger *slog.Logger // gets each failure and wait, as a warning; nil means slog.Default
 }
 
 // filled returns p with its defaults in place. A negative Jitter stays, so that
@@ -82,8 +88,8 @@ type still struct{}
 
 func (still) Now() time.Time { return time.Time{} }
 
-// at returns the delay of a level without jitter, and the level, which is the
-// highest there is where the given one is above that.
+// at returns the delay of a level without jitter, and the level: the highest there
+// is if the given one is above that.
 func (p Policy) at(level int) (int, time.Duration) {
 	jitter := max(p.Jitter, 0)
 	// Rounded up, so that the longest delays keep the bound on starts.
@@ -127,13 +133,14 @@ func (p Policy) decide(level int, ran time.Duration, failed bool, asked time.Dur
 }
 
 // Wrap returns a function that runs f again after an error or a panic, waiting
-// as the policy says. It fits lifecycle.Group.Go. It returns nil where f does,
-// f's error where that is [Permanent] or ctx has ended, and ctx's cause where
-// ctx ends during a wait, which it also ends at once. A policy that is not
-// valid runs nothing and returns its error, marked as permanent.
+// as the policy says. It fits lifecycle.Group.Go. It returns nil if f does, f's
+// error if that is [Permanent] or ctx has ended, and ctx's cause if ctx ends
+// during a wait, which ends the wait at once. A policy that is not valid runs
+// nothing and returns its error, marked as permanent.
 //
-// A panic is printed with its stack, to Logger or else to standard error, and
-// counts as a failure; so it does not reach the group.
+// Each error that is followed by a wait is logged as a warning. A panic is logged
+// as an error, with its stack, and counts as a failure; so it does not reach the
+// group.
 func (p Policy) Wrap(f func(context.Context) error) func(context.Context) error {
 	if f == nil {
 		panic("restart: Policy.Wrap: nil function")
@@ -142,6 +149,7 @@ func (p Policy) Wrap(f func(context.Context) error) func(context.Context) error 
 		return func(context.Context) error { return Permanent(err) }
 	}
 	filled := p.filled()
+	filled.Logger = logs.Loud(p.Logger)
 	return func(ctx context.Context) error {
 		for level := 0; ctx.Err() == nil; {
 			began := time.Now()
@@ -164,9 +172,7 @@ func (p *Policy) backOff(ctx context.Context, level *int, began time.Time, err e
 	ran := time.Since(began)
 	var wait time.Duration
 	*level, wait = p.decide(*level, ran, true, retryAfter(err), began.UnixNano())
-	if p.Logger != nil {
-		p.Logger.WarnContext(ctx, "restart wait", "error", err, "ran", ran, "backoff", *level, "wait", wait)
-	}
+	p.Logger.WarnContext(ctx, "restart wait", "error", err, "ran", ran, "backoff", *level, "wait", wait)
 	_ = sleep(ctx, wait) // the loop sees ctx
 	return true
 }
@@ -199,7 +205,7 @@ type after struct {
 func (e *after) Unwrap() error { return e.error }
 
 // RetryAfter marks err with what the other side said: to wait d at least. Wrap
-// waits that long where the policy's delay is less, even beyond Max; the level
+// waits that long if the policy's delay is less, even beyond Max; the level
 // is not touched. The longest of several in one error counts. Nil stays nil.
 func RetryAfter(err error, d time.Duration) error {
 	if err == nil {

@@ -24,6 +24,9 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
+// quiet is for what a test makes fail many times.
+var quiet = slog.New(slog.DiscardHandler)
+
 var errRun = errors.New("run failed")
 
 func TestDelay(t *testing.T) {
@@ -214,7 +217,7 @@ func TestWrap(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), 24*time.Hour)
 				defer cancel()
 				begin, runs := time.Now(), 0
-				err := Policy{Jitter: -1, Logger: slog.New(slog.DiscardHandler)}.Wrap(func(ctx context.Context) error {
+				err := Policy{Jitter: -1, Logger: quiet}.Wrap(func(ctx context.Context) error {
 					runs++
 					return tt.f(ctx, runs)
 				})(ctx)
@@ -261,7 +264,7 @@ func TestMarks(t *testing.T) {
 		}
 		synctest.Test(t, func(t *testing.T) {
 			begin, runs := time.Now(), 0
-			err := Policy{Jitter: -1}.Wrap(func(context.Context) error {
+			err := Policy{Jitter: -1, Logger: quiet}.Wrap(func(context.Context) error {
 				if runs++; runs > 1 {
 					return nil
 				}
@@ -317,7 +320,7 @@ func TestWrapWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		runs := 0
-		f := Policy{}.Wrap(func(context.Context) error { runs++; return errRun })
+		f := Policy{Logger: quiet}.Wrap(func(context.Context) error { runs++; return errRun })
 		time.AfterFunc(time.Minute, func() { cancel(io.EOF) })
 		begin, goroutines := time.Now(), runtime.NumGoroutine()
 		if err := f(ctx); err != io.EOF || time.Since(begin) != time.Minute {

@@ -1,6 +1,7 @@
 package restart
 
 import (
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"slices"
@@ -8,6 +9,18 @@ import (
 
 // A salt is a ring's own, the same in all of its records.
 type salt [16]byte
+
+// salt returns the ring's salt: before its first record the given one, or a new
+// one if that is none.
+func (h history) salt(s salt) salt {
+	if len(h) > 0 {
+		return h[0].salt
+	}
+	if s == (salt{}) {
+		rand.Read(s[:])
+	}
+	return s
+}
 
 // fingerprint returns 4 bytes of a session's hash, never 0. The session cannot
 // be read from it; who has the file, and so the salt, can test a guess.
@@ -36,7 +49,7 @@ func (h history) cut(run record, sessions []string) (cut prints, again, row int)
 	all = slices.Compact(all)
 	var before []prints
 	for start, end := range h.runs {
-		if start.run < run.run && end.run < run.run {
+		if run.run == 0 || start.run < run.run && end.run < run.run {
 			before = append(before, end.cut)
 		}
 	}

@@ -2,7 +2,6 @@ package restart
 
 import (
 	"bytes"
-	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -43,21 +42,23 @@ func sum(slot []byte) uint32 {
 // A cause is why a run ended.
 type cause uint8
 
+// Files of the time before ended have stopped for both.
 const (
 	open     cause = iota // it has not, as far as is known
-	ended                 // by itself
+	stopped               // with nil, as a stop was requested
 	failed                // with an error
 	panicked              // in a *lifecycle.PanicError
 	refused               // with a [Permanent] error
-	died                  // without a word
+	died                  // without an End
+	ended                 // with nil, though no stop was requested
 	causes
 )
 
 func (c cause) String() string {
-	return [...]string{"open", "ended", "failed", "panicked", "permanent", "died"}[c]
+	return [...]string{"open", "stopped", "failed", "panicked", "permanent", "died", "ended"}[c]
 }
 
-// A record is the start of a run, where its cause is open, or its end.
+// A record is the start of a run, if its cause is open, or else its end.
 type record struct {
 	seq   uint64 // from 1
 	run   uint64 // the seq of the run's start
@@ -90,12 +91,15 @@ func (r *record) encode() []byte {
 	return b
 }
 
+// isSlot reports whether a slot of any version was written here.
+func isSlot(b []byte) bool { return string(b[1:1+len(magic)]) == magic }
+
 func seq(slot []byte) uint64 { return binary.LittleEndian.Uint64(slot[8:]) }
 
 // decode reads a slot. A record without a seq is none: the slot was never
 // written, or not to its end. Newer means that a later version wrote it.
 func decode(b []byte) (r record, newer bool) {
-	if string(b[1:1+len(magic)]) != magic || binary.LittleEndian.Uint32(b[sumAt:]) != sum(b) {
+	if !isSlot(b) || binary.LittleEndian.Uint32(b[sumAt:]) != sum(b) {
 		return record{}, false
 	}
 	if b[len(head)-1] != version {
@@ -122,23 +126,23 @@ type history []record
 
 var (
 	errBusy    = errors.New("another process holds it for longer than usual")
-	errNewer   = errors.New("a later version of this library writes it; it is left alone")
-	errCorrupt = errors.New("it holds no record that can be read")
+	errNewer   = errors.New("a later version of this library writes it, so it is left alone")
+	errForeign = errors.New("it is not a ledger, so it is left alone; let Path name a file of the ledger's own")
+	errCorrupt = errors.New("it was a ledger, and none of its records can be read")
 )
 
-// read returns the records in f. It changes nothing and may be called while
-// others write. Fresh means that there never was a record.
-func read(f io.ReaderAt) (h history, fresh bool, err error) {
+// read returns the records in f, and its size as far as the ring and one byte
+// more. It changes nothing and may be called while others write. An empty history
+// without an error is a file that never had a record.
+func read(f io.ReaderAt) (h history, size int, err error) {
 	b := make([]byte, ringSize+1) // one more, to see that there is no more
 	n, err := f.ReadAt(b[1:], 1)
 	if err != nil && err != io.EOF {
-		return nil, false, err
+		return nil, 0, err
 	}
-	if n < ringSize && len(bytes.Trim(b, "\x00")) == 0 {
-		return nil, true, nil // made just now, or its maker died meanwhile
-	}
-	if n != ringSize-1 {
-		return nil, false, errCorrupt
+	size = n + 1
+	if size <= ringSize && len(bytes.Trim(b, "\x00")) == 0 {
+		return nil, size, nil // made just now, or its maker died meanwhile
 	}
 	h = make(history, 0, slots+2) // and what may be appended
 	slot := func(i int) []byte { return b[i*slotSize : (i+1)*slotSize] }
@@ -148,29 +152,32 @@ func read(f io.ReaderAt) (h history, fresh bool, err error) {
 			newest = i
 		}
 	}
+	err = errForeign
 	for i := range slots {
 		i = (newest + 1 + i) % slots
 		r, newer := decode(slot(i))
 		if newer {
-			return nil, false, errNewer
+			return nil, size, errNewer
 		}
 		if r.seq != 0 && r.seq%slots == uint64(i) {
 			h = append(h, r)
+		} else if isSlot(slot(i)) {
+			err = errCorrupt
 		}
 	}
 	if len(h) == 0 {
-		return nil, false, errCorrupt
+		return nil, size, err
 	}
 	// By index, as slices.SortFunc would copy two records to compare them.
 	less := func(i, j int) bool { return h[i].run < h[j].run || h[i].run == h[j].run && h[i].seq < h[j].seq }
 	if !sort.SliceIsSorted(h, less) {
 		sort.Slice(h, less)
 	}
-	return h, false, nil
+	return h, size, nil
 }
 
 // runs yields each run's start and end, one of which may be none. Of several
-// ends the last counts: it is the run's own, where another process had taken the
+// ends the last counts: it is the run's own, if another process had taken the
 // run for dead.
 func (h history) runs(yield func(start, end record) bool) {
 	for i := 0; i < len(h); {
@@ -188,79 +195,121 @@ func (h history) runs(yield func(start, end record) bool) {
 	}
 }
 
-// last returns the start and the end of the newest run.
-func (h history) last() (start, end record) {
-	for s, e := range h.runs {
-		start, end = s, e
+// last returns the start and the end of the newest run, and whether there is a
+// record of this boot. If this boot has seen that end before, its clock says when.
+func (h history) last(boot uint64) (start, end record, seen bool) {
+	for i := len(h) - 1; i >= 0; i-- {
+		r := &h[i]
+		seen = seen || r.boot == boot
+		switch {
+		case r.run != h[len(h)-1].run:
+		case r.cause == open:
+			start = *r
+		case end.cause == open:
+			end = *r
+		case r.boot == boot && end.boot != boot:
+			end.moment = r.moment
+		}
 	}
-	return start, end
+	return start, end, seen
 }
 
 // A ring in use.
 type ring struct {
-	*hold // nil where another process has it: then nothing can be written
+	*hold // nil if nothing can be written
 	history
+	err error // why not
 }
 
 // edit calls do with the ring at path, which no other process writes meanwhile.
-func (s *system) edit(path string, do func(*ring) error) error {
+// If the file can be read only, do gets its history, and else none.
+func (s *system) edit(path string, do func(*ring)) {
 	h, err := s.grab(path)
 	for end := time.Now().Add(100 * time.Millisecond); h == nil && err == nil && time.Now().Before(end); {
 		time.Sleep(5 * time.Millisecond)
 		h, err = s.grab(path)
 	}
-	if err != nil {
-		return err
-	}
-	var f file = h
 	if h != nil {
 		defer h.release()
-	} else {
-		// Who has it may have been stopped meanwhile. The history can be read.
-		if f, err = s.open(path); err != nil {
-			return err
+		r := ring{hold: h}
+		if r.history, err = h.load(path); err != nil {
+			r.hold, r.err = nil, err
 		}
-		defer f.Close()
+		do(&r)
+		return
 	}
-	old, fresh, err := read(f)
+	if err == nil {
+		err = errBusy // its holder may have been stopped meanwhile
+	}
+	r := ring{err: err}
+	if f, err := s.look(path); err == nil {
+		defer f.Close()
+		if r.history, _, err = read(f); err != nil {
+			r.err = err
+		}
+	}
+	do(&r)
+}
+
+// load reads the ring, and mends the file first.
+func (h *hold) load(path string) (history, error) {
+	old, size, err := read(h)
+	isNew := len(old) == 0
 	switch {
-	case h == nil:
-	case fresh:
-		err = h.allot(path)
 	case err == errCorrupt:
 		err = quarantine(path)
+	case err == nil && (isNew || size != ringSize):
+		err = h.mend(path, size, isNew)
 	}
-	if err != nil {
-		return err
-	}
-	return do(&ring{h, old})
+	return old, err
 }
 
-// quarantine moves a file that is no ring out of the way. Its lock is held, so
-// nobody else moves the next one. It returns an error in any case: what the
-// file should have told is not known.
+// quarantine moves a damaged ledger out of the way, beside itself if path is a
+// symbolic link. Its lock is held, so no other process moves the next one. It
+// returns an error in any case: what the file should have told is not known.
 //
-// Windows does not let an open file be moved. There it stays until somebody
-// moves it by hand, and is of no use.
+// Windows does not let an open file be moved. There it stays until it is moved by
+// hand, and is of no use.
 func quarantine(path string) error {
-	moved := path + ".corrupt"
-	if err := os.Rename(path, moved); err != nil {
-		return errors.Join(errCorrupt, err)
+	const most = 10
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
 	}
-	return fmt.Errorf("%w; it is %s now", errCorrupt, moved)
+	for n := range most {
+		moved := path + ".corrupt"
+		if n > 0 {
+			moved = fmt.Sprintf("%s.%d", moved, n)
+		}
+		if _, err := os.Lstat(moved); err == nil {
+			continue
+		}
+		if err := os.Rename(path, moved); err != nil {
+			return errors.Join(errCorrupt, err)
+		}
+		return fmt.Errorf("%w; it is %s now", errCorrupt, moved)
+	}
+	return fmt.Errorf("%w; it stays, as there are %d files like %s.corrupt: remove them", errCorrupt, most, path)
 }
 
-// allot gives the file its blocks, by zeros rather than fallocate: that needs no
-// call of each system, and leaves nothing to be changed in the file's tree when
-// the disk is full. A directory that cannot be synced may lose the new file in a
-// loss of power, and nothing else.
-func (h *hold) allot(path string) error {
-	if _, err := h.WriteAt(make([]byte, ringSize-1), 1); err != nil {
+// mend gives a file of this size its blocks, by zeros rather than fallocate: that
+// needs no call of each system, and leaves nothing to be changed in the file's
+// tree when the disk is full. A directory that cannot be synced may lose a new
+// file in a loss of power, and nothing else.
+func (h *hold) mend(path string, size int, isNew bool) error {
+	if isNew {
+		size = 1
+	}
+	if size > ringSize {
+		return h.Truncate(ringSize)
+	}
+	if _, err := h.WriteAt(make([]byte, ringSize-size), int64(size)); err != nil {
 		return err
 	}
-	if dir, err := os.Open(filepath.Dir(path)); err == nil {
-		dir.Sync()
-		dir.Close()
+	if isNew {
+		if dir, err := os.Open(filepath.Dir(path)); err == nil {
+			dir.Sync()
+			dir.Close()
+		}
 	}
 	return h.Sync()
 }
@@ -269,21 +318,27 @@ func (h *hold) allot(path string) error {
 // one that could not be synced is, and outlives the process at least.
 func (r *ring) append(rec record) (record, error) {
 	if r.hold == nil {
-		return record{}, errBusy
+		return record{}, r.err
 	}
-	rec.seq = rec.run + 1 // also where the file with its start is gone
-	for _, old := range r.history {
-		rec.seq, rec.salt = max(rec.seq, old.seq+1), old.salt
+	rec.seq, rec.salt = rec.run+1, r.salt(rec.salt) // also if the file with its start is gone
+	for i := range r.history {
+		rec.seq = max(rec.seq, r.history[i].seq+1)
 	}
-	if rec.salt == (salt{}) {
-		rand.Read(rec.salt[:])
-	}
-	if rec.cause == open {
+	if rec.run == 0 { // a start, or an end whose start was not written
 		rec.run = rec.seq
 	}
-	if _, err := r.WriteAt(rec.encode()[1:], int64(rec.seq%slots)*slotSize+1); err != nil {
+	written, err := r.put(rec)
+	if !written {
 		return record{}, err
 	}
 	r.history = append(r.history, rec)
-	return rec, r.Sync()
+	return rec, err
+}
+
+// put writes a record into its slot and syncs it.
+func (r *ring) put(rec record) (written bool, err error) {
+	if _, err := r.WriteAt(rec.encode()[1:], int64(rec.seq%slots)*slotSize+1); err != nil {
+		return false, err
+	}
+	return true, r.Sync()
 }

@@ -4,208 +4,12 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/gofrs/flock"
 )
-
-// A faulty file fails where it has an error.
-type faulty struct {
-	file
-	read, write, sync error
-}
-
-func (f *faulty) ReadAt(b []byte, off int64) (int, error) {
-	if f.read != nil {
-		return 0, f.read
-	}
-	return f.file.ReadAt(b, off)
-}
-
-func (f *faulty) WriteAt(b []byte, off int64) (int, error) {
-	if f.write != nil {
-		return 0, f.write
-	}
-	return f.file.WriteAt(b, off)
-}
-
-func (f *faulty) Sync() error {
-	if f.sync != nil {
-		return f.sync
-	}
-	return f.file.Sync()
-}
-
-// fault makes the world's disk fail in one place, and returns how to mend it.
-func (w *world) fault(place string, err error) (mend func()) {
-	open, lock := w.open, w.lock
-	w.open = func(path string) (file, error) {
-		if place == "open" {
-			return nil, &fs.PathError{Op: "open", Path: path, Err: err}
-		}
-		f, e := open(path)
-		if e != nil {
-			return nil, e
-		}
-		bad := &faulty{file: f}
-		switch place {
-		case "read":
-			bad.read = err
-		case "write":
-			bad.write = err
-		case "sync":
-			bad.sync = err
-		}
-		return bad, nil
-	}
-	if place == "lock" {
-		w.lock = func(*flock.Flock) (bool, error) { return false, err }
-	}
-	return func() { w.open, w.lock = open, lock }
-}
-
-// between makes the disk fail for a time.
-func (w *world) between(from, to time.Duration, place string, err error) {
-	begin, good := time.Now(), w.open
-	w.fault(place, err)
-	bad := w.open
-	w.open = func(path string) (file, error) {
-		if d := time.Since(begin); from <= d && d < to {
-			return bad(path)
-		}
-		return good(path)
-	}
-}
-
-// Whatever the disk refuses, a run begins after Min or what is owed, with one
-// warning, and its end is no error.
-func TestLedgerFaults(t *testing.T) {
-	for _, err := range []error{syscall.EROFS, syscall.EACCES, syscall.ENOSPC, syscall.EIO} {
-		for _, place := range []string{"open", "lock", "read", "write"} {
-			for _, level := range []int{0, 3} {
-				t.Run(place+" "+err.Error()+" level "+string(rune('0'+level)), func(t *testing.T) {
-					synctest.Test(t, func(t *testing.T) {
-						w := newWorld(t)
-						w.fail(t, level)
-						mend := w.fault(place, err)
-						for i := range 3 {
-							w.log.Reset()
-							l, took := w.begin(t)
-							want := time.Second
-							if i == 0 && level > 0 && place == "write" {
-								want = 4 * time.Second
-							}
-							if got := w.log.String(); took != want || strings.Count(got, "ledger unavailable") != 1 || !strings.Contains(got, err.Error()) {
-								t.Errorf("waits %v, want %v; %q", took, want, got)
-							}
-							w.log.Reset()
-							if l.End(errRun); w.log.Len() != 0 {
-								t.Errorf("warned again: %s", &w.log)
-							}
-						}
-						mend()
-						l, _ := w.begin(t)
-						defer w.fault(place, err)()
-						w.log.Reset()
-						if l.End(nil); strings.Count(w.log.String(), "ledger unavailable") != 1 {
-							t.Errorf("the end is lost without a word: %q", &w.log)
-						}
-					})
-				})
-			}
-		}
-	}
-}
-
-// A disk that does not sync still has the history of its processes.
-func TestLedgerNoSync(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		l, _ := w.begin(t)
-		l.End(nil)
-		w.fault("sync", syscall.EIO)
-		for i, want := range []time.Duration{1, 1, 2, 4} {
-			w.log.Reset()
-			l, took := w.begin(t)
-			if took != want*time.Second || l.run == nil || l.run.level != i || strings.Count(w.log.String(), "ledger unavailable") != 1 {
-				t.Errorf("waits %v, %+v; %s", took, l.run, &w.log)
-			}
-			l.End(errRun)
-		}
-	})
-}
-
-// A fault that goes away during the wait costs no record, and no level.
-func TestLedgerFaultPasses(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		w.fail(t, 3)
-		w.between(0, time.Second/2, "open", syscall.EIO)
-		if l, took := w.begin(t); took != time.Second || l.run == nil || l.run.level != 3 {
-			t.Errorf("%v, %+v", took, l.run)
-		}
-	})
-}
-
-// One that comes during the wait does not make the next start come at once.
-func TestLedgerFaultComes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		w.fail(t, 1)
-		time.Sleep(900 * time.Millisecond)
-		w.between(50*time.Millisecond, time.Hour, "write", syscall.ENOSPC)
-		if l, took := w.begin(t); took != time.Second || l.run != nil || !strings.Contains(w.log.String(), "no space left") {
-			t.Errorf("%v, %+v, %s", took, l.run, &w.log)
-		}
-	})
-}
-
-func TestLedgerNoDirectory(t *testing.T) {
-	for name, path := range map[string]func(dir string) string{
-		"missing":     func(dir string) string { return filepath.Join(dir, "none", "ledger") },
-		"a directory": func(dir string) string { return dir },
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t)
-				w.path = path(t.TempDir())
-				for range 2 {
-					w.log.Reset()
-					if _, took := w.begin(t); took != time.Second || strings.Count(w.log.String(), "ledger unavailable") != 1 {
-						t.Errorf("waits %v; %s", took, &w.log)
-					}
-				}
-			})
-		})
-	}
-}
-
-// While another process has the ring for longer than usual, the history is read
-// and nothing is written.
-func TestLedgerBusy(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		w.fail(t, 4)
-		before, _ := os.ReadFile(w.path)
-		h, err := w.grab(w.path)
-		if h == nil || err != nil {
-			t.Fatal(err)
-		}
-		l, took := w.begin(t)
-		h.release()
-		after, _ := os.ReadFile(w.path)
-		if took < 8*time.Second || took > 8*time.Second+250*time.Millisecond || l.run != nil || !bytes.Equal(before, after) {
-			t.Errorf("waits %v, %+v", took, l.run)
-		}
-	})
-}
 
 // seal gives a slot the sum that it should have.
 func seal(slot []byte) []byte {
@@ -237,45 +41,6 @@ func TestLedgerNewer(t *testing.T) {
 	})
 }
 
-// A file that is no ring is moved away, as it is, and another begun; what its
-// maker left half done is not.
-func TestLedgerCorrupt(t *testing.T) {
-	for _, tt := range []struct {
-		name  string
-		file  []byte
-		moved bool
-	}{
-		{"empty", nil, false},
-		{"half made", make([]byte, 5000), false},
-		{"made", make([]byte, ringSize), false},
-		{"noise", bytes.Repeat([]byte("noise"), 5000)[:ringSize], true},
-		{"short", []byte("somebody's notes"), true},
-		{"one byte too long", make([]byte, ringSize+1), true},
-		{"too long", bytes.Repeat([]byte("noise"), 5000), true},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t)
-				if err := os.WriteFile(w.path, tt.file, 0o600); err != nil {
-					t.Fatal(err)
-				}
-				l, took := w.begin(t)
-				moved, err := os.ReadFile(w.path + ".corrupt")
-				if tt.moved && (took != time.Second || err != nil || !bytes.Equal(moved, tt.file) || !strings.Contains(w.log.String(), ".corrupt")) ||
-					!tt.moved && (took != 0 || err == nil || w.log.Len() > 0) {
-					t.Errorf("waits %v, %v; %s", took, err, &w.log)
-				}
-				if l.End(errRun); l.sys == nil {
-					t.Error("no system")
-				}
-				if l, took = w.begin(t); took != time.Second || l.run.seq != 3 {
-					t.Errorf("then waits %v, %+v", took, l.run)
-				}
-			})
-		})
-	}
-}
-
 // full returns a ring that has come round.
 func full() []byte {
 	b := make([]byte, ringSize)
@@ -301,8 +66,8 @@ func TestRingDamage(t *testing.T) {
 	for i, was := range b {
 		for _, is := range []byte{^was, was ^ 1<<(i%8)} {
 			b[i] = is
-			h, fresh, err := read(bytes.NewReader(b))
-			if err != nil || fresh || len(h) < slots-1 {
+			h, size, err := read(bytes.NewReader(b))
+			if err != nil || size != ringSize || len(h) < slots-1 {
 				t.Fatalf("byte %d: %d records, %v", i, len(h), err)
 			}
 			for j, k := 0, 0; j < len(h); j, k = j+1, k+1 {
@@ -313,9 +78,9 @@ func TestRingDamage(t *testing.T) {
 					t.Fatalf("byte %d: a record that was not written: %+v", i, h[j])
 				}
 			}
-			start, end := h.last()
 			now := moment{200, 200, 1}
-			if _, wait := p.owes(p.settle(start, end, now), now); wait > p.Max {
+			start, end, seen := h.last(now.boot)
+			if _, wait := p.owes(p.settle(start, end, seen, now), now); wait > p.Max {
 				t.Fatalf("byte %d: waits %v", i, wait)
 			}
 		}
@@ -359,9 +124,33 @@ func FuzzDecode(f *testing.F) {
 			if start.cause != open || end.seq != 0 && end.cause == open {
 				continue
 			}
-			level, wait := p.owes(p.settle(start, end, now), now)
+			level, wait := p.owes(p.settle(start, end, up%2 == 0, now), now)
 			if level < 0 || wait < 0 || wait > max(p.Max, r.asked) {
 				t.Fatalf("level %d, waits %v after %+v", level, wait, r)
+			}
+		}
+	})
+}
+
+// Of a full ring that is cut or goes on at any length, each whole slot is a record,
+// whatever follows it.
+func FuzzLength(f *testing.F) {
+	f.Add(uint16(0), []byte{})
+	f.Add(uint16(ringSize), []byte{1})
+	f.Add(uint16(ringSize-1), bytes.Repeat([]byte{7}, 3*slotSize))
+	f.Add(uint16(1000), []byte(head))
+	f.Fuzz(func(t *testing.T, keep uint16, more []byte) {
+		b := full()
+		n := min(int(keep), ringSize)
+		b = append(b[:n:n], more...)
+		h, size, err := read(bytes.NewReader(b))
+		whole := n / slotSize
+		if len(h) < whole || size > ringSize+1 || size < min(len(b), ringSize) {
+			t.Fatalf("%d bytes and %d more: %d records of %d, size %d, %v", n, len(more), len(h), whole, size, err)
+		}
+		for _, r := range h {
+			if again, _ := decode(r.encode()); again != r || err != nil {
+				t.Fatal(r, err)
 			}
 		}
 	})
@@ -377,23 +166,6 @@ func TestLedgerDeleted(t *testing.T) {
 		l.End(errRun)
 		if _, took := w.begin(t); took != 4*time.Second || err != nil {
 			t.Errorf("waits %v, %v; %s", took, err, &w.log)
-		}
-	})
-}
-
-// A run whose end could not be written died, also for its own process.
-func TestLedgerEndLost(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		l, _ := w.begin(t)
-		mend := w.fault("write", syscall.EIO)
-		for _, do := range []func(){func() {}, mend} {
-			l.End(errRun)
-			do()
-			began := time.Now()
-			if err := l.Begin(t.Context()); err != nil || time.Since(began) != time.Second {
-				t.Errorf("waits %v, %v", time.Since(began), err)
-			}
 		}
 	})
 }

@@ -69,7 +69,7 @@ func TestStartRate(t *testing.T) {
 					first := time.Now()
 					ctx, cancel := context.WithTimeout(t.Context(), 5*window/2)
 					var starts []time.Time
-					_ = Policy{}.Wrap(func(context.Context) error {
+					_ = Policy{Logger: quiet}.Wrap(func(context.Context) error {
 						starts = append(starts, time.Now())
 						time.Sleep(period)
 						return errRun
@@ -205,7 +205,7 @@ func TestWrapFollowsTheRule(t *testing.T) {
 			})
 			run = script(seed, p)
 			var got []time.Time
-			err := Policy{}.Wrap(func(context.Context) error {
+			err := Policy{Logger: quiet}.Wrap(func(context.Context) error {
 				got = append(got, time.Now())
 				ran, _ := run(len(got))
 				time.Sleep(ran)
@@ -241,7 +241,7 @@ func TestForgiven(t *testing.T) {
 					defer cancel()
 					begin := time.Now()
 					var ended time.Time
-					_ = Policy{}.Wrap(func(context.Context) error {
+					_ = Policy{Logger: quiet}.Wrap(func(context.Context) error {
 						switch {
 						case !ended.IsZero():
 							d := Policy{}.Delay(level)

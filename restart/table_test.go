@@ -42,7 +42,7 @@ func TestLedgerCut(t *testing.T) {
 			l, _ := w.begin(t)
 			w.log.Reset()
 			if tt.cut != nil {
-				l.End(nil, tt.cut...)
+				l.stop(tt.cut...)
 			}
 			if got := w.log.String(); tt.want == "" && got != "" || !strings.Contains(got, tt.want) || strings.Contains(got, "unavailable") {
 				t.Errorf("run %d: %q, want %q", i, got, tt.want)
@@ -68,7 +68,9 @@ func TestLedgerTable(t *testing.T) {
 			t.Error(err)
 		}
 		for _, end := range []func(*Ledger){
-			func(l *Ledger) { l.End(nil, "ann") },
+			func(l *Ledger) { l.stop("ann") },
+			func(l *Ledger) { l.End(nil) },
+			func(l *Ledger) { l.stop("ann") },
 			func(l *Ledger) { l.End(errRun, "ann", "bob") },
 			func(l *Ledger) { l.End(Permanent(errRun)) },
 			func(l *Ledger) { l.End(&labels.PanicError{}) },
@@ -91,12 +93,14 @@ func TestLedgerTable(t *testing.T) {
 		defer h.release()
 		table, err := w.ledger().Table()
 		want := `BEGAN                     LEVEL  WAITED  PID  LASTED  END        CUT
-2000-01-01T00:00:00.000Z  0      0s      PID  1.5s    ended      1
-2000-01-01T00:00:01.500Z  0      0s      PID  1.5s    failed     2, 1 again
-2000-01-01T00:00:04.000Z  1      1s      PID  1.5s    permanent  0
-2000-01-01T00:00:07.500Z  2      2s      PID  1.5s    panicked   0
-2000-01-01T00:00:13.000Z  3      4s      PID  1.5s    died       0
-2000-01-01T00:00:22.500Z  4      8s      PID          open
+2000-01-01T00:00:00.000Z  0      0s      PID  1.5s    stopped    1
+2000-01-01T00:00:01.500Z  0      0s      PID  1.5s    ended      0
+2000-01-01T00:00:04.000Z  1      1s      PID  1.5s    stopped    1
+2000-01-01T00:00:05.500Z  1      0s      PID  1.5s    failed     2, 1 again
+2000-01-01T00:00:09.000Z  2      2s      PID  1.5s    permanent  0
+2000-01-01T00:00:14.500Z  3      4s      PID  1.5s    panicked   0
+2000-01-01T00:00:24.000Z  4      8s      PID  1.5s    died       0
+2000-01-01T00:00:41.500Z  5      16s     PID          open
 `
 		table = strings.ReplaceAll(table, fmt.Sprint(" ", os.Getpid(), " "), " PID ")
 		if err != nil || strings.Join(strings.Fields(table), " ") != strings.Join(strings.Fields(want), " ") {
@@ -115,7 +119,7 @@ func TestLedgerTableRound(t *testing.T) {
 		l, _ := w.begin(t)
 		for range 40 {
 			o, _ := w.begin(t)
-			o.End(nil)
+			o.stop()
 		}
 		l.End(nil)
 		table, err := l.Table()

@@ -25,6 +25,7 @@ const (
 type Stop struct {
 	Asked func() time.Time // when a stop was first asked for; zero while none was
 	Force context.Context  // ends when it was asked for again
+	Err   func() error     // of the hook's own context, which also an outer one may end
 }
 
 // StopOf returns the Stop in ctx, or one that never happens.
@@ -32,7 +33,8 @@ func StopOf(ctx context.Context) Stop {
 	if s, ok := ctx.Value(StopKey).(*Stop); ok {
 		return *s
 	}
-	return Stop{Asked: func() time.Time { return time.Time{} }, Force: context.Background()}
+	none := context.Background()
+	return Stop{Asked: func() time.Time { return time.Time{} }, Force: none, Err: none.Err}
 }
 
 // Soft is who announces a stop before it cancels anything.

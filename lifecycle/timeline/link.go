@@ -303,7 +303,7 @@ func (k *linker) exit(l *line, p *Process) {
 	if p == nil || p.exit != nil {
 		return
 	}
-	bad := l.signal != "" || l.status != "" && l.status != "0" && l.status != "ended"
+	bad := l.signal != "" || l.status != "" && l.status != "0" && l.status != "ended" && l.status != "stopped"
 	cause, rule := k.why(l, p, Exit, bad)
 	e := k.add(l, p, Exit, cause, rule)
 	p.exit, p.last = e, l.at
