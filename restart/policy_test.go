@@ -303,10 +303,10 @@ func TestLog(t *testing.T) {
 			}
 			return Permanent(errRun)
 		})(t.Context())
-		want := `level=WARN msg="restart wait" error="run failed" ran=1m0s backoff=1 wait=1s
+		want := `level=WARN msg="restart wait" error="run failed" ran=60s backoff=1 wait=1s
 level=ERROR msg=panic name=restart error="panic: oh"
-level=WARN msg="restart wait" error="panic: oh" ran=1m0s backoff=2 wait=2s
-level=WARN msg="restart wait" error="run failed" ran=1m0s backoff=3 wait=1h0m0s
+level=WARN msg="restart wait" error="panic: oh" ran=60s backoff=2 wait=2s
+level=WARN msg="restart wait" error="run failed" ran=60s backoff=3 wait=3600s
 `
 		if b.String() != want {
 			t.Errorf("got\n%swant\n%s", b.String(), want)
