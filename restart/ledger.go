@@ -118,7 +118,7 @@ func (l *Ledger) Begin(ctx context.Context) error {
 		a.wait = max(a.wait, floor)
 		l.unavailable(ctx, a.err, a.wait)
 	case a.wait > 0:
-		l.warn(ctx, "restart wait", "cause", a.last.cause.String(), "ran", a.last.took, "backoff", a.last.level, "wait", a.wait)
+		l.warn(ctx, "restart wait", "cause", a.last.cause.String(), "ran", logs.Seconds(a.last.took), "backoff", a.last.level, "wait", logs.Seconds(a.wait))
 	}
 	if l.run = a.run; l.run != nil && a.err == nil {
 		return nil
@@ -263,7 +263,7 @@ func (l *Ledger) End(err error, cut ...string) {
 }
 
 func (l *Ledger) unavailable(ctx context.Context, err error, wait time.Duration) {
-	l.warn(ctx, "ledger unavailable", "path", l.Path, "error", err, "wait", wait)
+	l.warn(ctx, "ledger unavailable", "path", l.Path, "error", err, "wait", logs.Seconds(wait))
 }
 
 func (l *Ledger) warn(ctx context.Context, msg string, args ...any) {

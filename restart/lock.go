@@ -98,7 +98,7 @@ func (l *Lock) Acquire(ctx context.Context) error {
 	l.since = time.Now().UTC()
 	l.write(ctx, h, time.Time{})
 	if died {
-		l.warn(ctx, "lock lingers", "path", l.path(), "holder", before, "wait", l.Linger)
+		l.warn(ctx, "lock lingers", "path", l.path(), "holder", before, "wait", logs.Seconds(l.Linger))
 		if err := pause(ctx, "the lock's linger", l.Linger); err != nil {
 			h.release() // as a death would: the next holder lingers too
 			return fmt.Errorf("restart: Lock: %s: lingering after %s: %w", l.path(), before, err)

@@ -172,7 +172,7 @@ func (p *Policy) backOff(ctx context.Context, level *int, began time.Time, err e
 	ran := time.Since(began)
 	var wait time.Duration
 	*level, wait = p.decide(*level, ran, true, retryAfter(err), began.UnixNano())
-	p.Logger.WarnContext(ctx, "restart wait", "error", err, "ran", ran, "backoff", *level, "wait", wait)
+	p.Logger.WarnContext(ctx, "restart wait", "error", err, "ran", logs.Seconds(ran), "backoff", *level, "wait", logs.Seconds(wait))
 	_ = sleep(ctx, wait) // the loop sees ctx
 	return true
 }
