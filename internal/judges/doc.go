@@ -1,4 +1,4 @@
-// Package judges has nothing but tests: of drain.Server against a load balancer,
+// Package judges has only tests: of drain.Server against load balancers,
 // a browser and a WebSocket library, as others made them. What is not installed
 // is skipped.
 package judges

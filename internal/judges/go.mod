@@ -8,6 +8,9 @@ require (
 	go.uber.org/goleak v1.3.0
 )
 
-require github.com/coreos/go-systemd/v22 v22.7.0 // indirect
+require (
+	github.com/coreos/go-systemd/v22 v22.7.0 // indirect
+	golang.org/x/sys v0.47.0 // indirect
+)
 
 replace github.com/evenkeel-go/evenkeel => ../..

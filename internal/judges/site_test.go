@@ -2,6 +2,7 @@ package judges
 
 import (
 	"context"
+	"flag"
 	"net"
 	"net/http"
 	"sync/atomic"
@@ -11,11 +12,17 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/evenkeel-go/evenkeel/drain"
+	"github.com/evenkeel-go/evenkeel/internal/proctest"
 )
 
 const ms = time.Millisecond
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	proctest.Main(map[string]func(){"backend": backend})
+	flag.Parse()
+	flag.Set("test.parallel", "8") // else TestRolling's services would not run side by side on two processors
+	goleak.VerifyTestMain(m)
+}
 
 // A site is a service that is stopped and started again at the same address.
 type site struct {
