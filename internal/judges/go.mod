@@ -8,9 +8,12 @@ require (
 	go.uber.org/goleak v1.3.0
 )
 
+require golang.org/x/text v0.43.0 // indirect
+
 require (
 	github.com/coreos/go-systemd/v22 v22.7.0 // indirect
-	golang.org/x/sys v0.47.0 // indirect
+	golang.org/x/net v0.62.0
+	golang.org/x/sys v0.49.0 // indirect
 )
 
 replace github.com/evenkeel-go/evenkeel => ../..
