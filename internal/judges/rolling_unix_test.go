@@ -32,7 +32,7 @@ var services = []struct {
 }{
 	{"`http.Server.Shutdown`", "bare", 0},
 	{"`drain.Server`, Settle 0", "even", 0},
-	{fmt.Sprintf("`drain.Server`, Settle %v", settled), "even", settled},
+	{fmt.Sprintf("`drain.Server`, Settle %d ms", settled.Milliseconds()), "even", settled},
 }
 
 var balancers = []struct {
