@@ -30,7 +30,7 @@ type site struct {
 	addr    string
 	handler http.Handler
 	settle  time.Duration
-	prepare func(*http.Server) // may be nil
+	prepare func(*drain.Server) // may be nil
 	ready   atomic.Bool
 	gate    *drain.Gate // of the latest start
 	web     *drain.Server
@@ -59,7 +59,7 @@ func (s *site) start() {
 	s.gate = new(drain.Gate)
 	s.web = &drain.Server{HTTP: &http.Server{Handler: mux}, Settle: s.settle, Gate: s.gate}
 	if s.prepare != nil {
-		s.prepare(s.web.HTTP)
+		s.prepare(s.web)
 	}
 	s.served = make(chan error, 1)
 	go func(web *drain.Server, served chan<- error) { served <- web.Serve(l) }(s.web, s.served)
