@@ -1,4 +1,4 @@
-// Package judges has nothing but tests: of drain.Server against a load balancer,
-// a browser and a WebSocket library, as others made them. What is not installed
-// is skipped.
+// Package judges has only tests: of drain.Server against load balancers, a browser,
+// WebSocket and HTTP/3 libraries and features of net/http, as others made them. What is not
+// installed is skipped.
 package judges

@@ -11,16 +11,21 @@ import (
 	"time"
 )
 
-// installed returns the path of a program, and skips the test where there is none.
+// installed returns the path of a program, and skips the test if there is none.
 func installed(t *testing.T, name string) string {
 	t.Helper()
-	for _, name := range []string{name, "/usr/sbin/" + name} { // which is not in everybody's PATH
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
+	path, err := find(name)
+	if err != nil {
+		t.Skipf("skipped: %s is not installed", name)
 	}
-	t.Skipf("skipped: %s is not installed", name)
-	return ""
+	return path
+}
+
+func find(name string) (path string, err error) {
+	if path, err = exec.LookPath(name); err != nil {
+		path, err = exec.LookPath("/usr/sbin/" + name) // which is not in everyone's PATH
+	}
+	return path, err
 }
 
 // launch starts a program in a process group of its own, and ends all of it with

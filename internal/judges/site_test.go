@@ -2,6 +2,7 @@ package judges
 
 import (
 	"context"
+	"flag"
 	"net"
 	"net/http"
 	"sync/atomic"
@@ -11,11 +12,17 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/evenkeel-go/evenkeel/drain"
+	"github.com/evenkeel-go/evenkeel/internal/proctest"
 )
 
 const ms = time.Millisecond
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	proctest.Main(map[string]func(){"backend": backend})
+	flag.Parse()
+	flag.Set("test.parallel", "8") // else TestRolling's services would not run side by side on two processors
+	goleak.VerifyTestMain(m)
+}
 
 // A site is a service that is stopped and started again at the same address.
 type site struct {
@@ -23,6 +30,7 @@ type site struct {
 	addr    string
 	handler http.Handler
 	settle  time.Duration
+	prepare func(*drain.Server) // may be nil
 	ready   atomic.Bool
 	gate    *drain.Gate // of the latest start
 	web     *drain.Server
@@ -50,6 +58,9 @@ func (s *site) start() {
 	})
 	s.gate = new(drain.Gate)
 	s.web = &drain.Server{HTTP: &http.Server{Handler: mux}, Settle: s.settle, Gate: s.gate}
+	if s.prepare != nil {
+		s.prepare(s.web)
+	}
 	s.served = make(chan error, 1)
 	go func(web *drain.Server, served chan<- error) { served <- web.Serve(l) }(s.web, s.served)
 	s.ready.Store(true)
