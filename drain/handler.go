@@ -39,7 +39,7 @@ func (s *Server) handle(next http.Handler, w http.ResponseWriter, r *http.Reques
 		v.cancel = c.cancel
 	}
 	if !s.gate().join(r.Context(), &v.entry) {
-		s.refuse(w)
+		s.refuse(w, r)
 		return
 	}
 	s.latest.Store(int64(v.since.Sub(s.born)))
@@ -48,7 +48,7 @@ func (s *Server) handle(next http.Handler, w http.ResponseWriter, r *http.Reques
 	// In HTTP/2 this is GOAWAY, and the client opens a new connection: not before
 	// another instance will take it.
 	if s.closing.begun() && (r.ProtoMajor == 1 || s.rested.Load()) && r.Header.Get("Upgrade") == "" {
-		w.Header().Set("Connection", "close")
+		goAway(w, r)
 	}
 	if c != nil && r.ProtoMajor == 1 {
 		c.visit = v
@@ -84,12 +84,18 @@ func (s *Server) name(r *http.Request) string {
 	return r.Method + " " + r.URL.Path
 }
 
-func (s *Server) refuse(w http.ResponseWriter) {
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request) {
 	wait := max(s.RetryAfter, time.Second)
 	least := (wait + time.Second - 1) / time.Second
 	more := rand.N(wait/time.Second + 1) // whole seconds: a fraction would be rounded up to the same one for all
-	h := w.Header()
-	h.Set("Retry-After", strconv.Itoa(int(least+more)))
-	h.Set("Connection", "close")
+	w.Header().Set("Retry-After", strconv.Itoa(int(least+more)))
+	goAway(w, r)
 	http.Error(w, "stopping", http.StatusServiceUnavailable)
+}
+
+// goAway asks the client to close its connection, which HTTP/3 has no header for.
+func goAway(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor < 3 {
+		w.Header().Set("Connection", "close")
+	}
 }
