@@ -13,25 +13,64 @@ type entry struct {
 	context.Context
 	gate   *Gate
 	name   string
+	path   string // of a request without a name of its own: most are never named, so the two are not joined
 	since  time.Time
 	cancel context.CancelCauseFunc // ends the context
 	own    bool                    // cancel ends nothing else, so leave calls it
 
 	// Guarded by gate.mu:
-	soft context.Context // the Stopping context, made when it is first asked for
-	tell context.CancelCauseFunc
-	told bool // the Stopping context has ended, or will be made so
-	cut  bool // it is in Gate.cut
+	prev, next *entry          // in the gate's list
+	within     bool            // it is in that list
+	soft       context.Context // the Stopping context, made when it is first asked for
+	tell       context.CancelCauseFunc
+	told       bool // the Stopping context has ended, or will be made so
+	cut        bool // it is in Gate.cut
+}
+
+// title is the name in errors and in Gate.Cut.
+func (e *entry) title() string {
+	if e.path == "" {
+		return e.name
+	}
+	return e.name + " " + e.path
+}
+
+func (g *Gate) linkLocked(e *entry) {
+	e.within, e.prev = true, g.last
+	if g.last == nil {
+		g.first = e
+	} else {
+		g.last.next = e
+	}
+	g.last = e
+}
+
+// unlinkLocked reports whether e was in the list.
+func (g *Gate) unlinkLocked(e *entry) bool {
+	if !e.within {
+		return false
+	}
+	if e.prev == nil {
+		g.first = e.next
+	} else {
+		e.prev.next = e.next
+	}
+	if e.next == nil {
+		g.last = e.prev
+	} else {
+		e.next.prev = e.prev
+	}
+	e.within, e.prev, e.next = false, nil, nil
+	return true
 }
 
 // leave may be called more than once.
 func (e *entry) leave() {
 	g := e.gate
 	g.mu.Lock()
-	_, within := g.in[e]
-	delete(g.in, e)
+	left := g.unlinkLocked(e)
 	g.mu.Unlock()
-	if !within {
+	if !left {
 		return
 	}
 	g.Leave()

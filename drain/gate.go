@@ -1,7 +1,6 @@
 package drain
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -21,12 +20,12 @@ type Gate struct {
 	within count.Count
 	until  atomic.Pointer[time.Time] // the deadline of the latest drain
 
-	mu    sync.Mutex
-	in    map[*entry]struct{} // joined, not left
-	idle  chan struct{}       // made when the gate is shut; closed when it is also empty
-	empty bool                // idle is closed
-	cut   []cutWork           // joined when a drain gave up
-	why   error               // the cause of the latest drain that gave up; nil before
+	mu          sync.Mutex
+	first, last *entry        // joined, not left: a list, oldest first
+	idle        chan struct{} // made when the gate is shut; closed when it is also empty
+	empty       bool          // idle is closed
+	cut         []string      // names of those who had joined when a drain gave up, oldest first
+	why         error         // the cause of the latest drain that gave up; nil before
 }
 
 // Enter reports whether the caller may start a piece of work.
@@ -98,10 +97,7 @@ func (g *Gate) join(ctx context.Context, e *entry) bool {
 	}
 	g.mu.Lock()
 	e.since = time.Now()
-	if g.in == nil {
-		g.in = make(map[*entry]struct{})
-	}
-	g.in[e] = struct{}{}
+	g.linkLocked(e)
 	e.told = g.idle != nil // it entered as the gate was shut, and the others have been told
 	why := g.why
 	if why != nil {
@@ -130,27 +126,15 @@ func (g *Gate) Drain(ctx context.Context) error {
 // Cut names the work that a Drain gave up on, in the order of its beginning.
 func (g *Gate) Cut() []string {
 	g.mu.Lock()
-	cut := slices.Clone(g.cut)
-	g.mu.Unlock()
-	slices.SortFunc(cut, func(a, b cutWork) int { return earlier(a.since, b.since, a.name, b.name) })
-	names := make([]string, len(cut))
-	for i, c := range cut {
-		names[i] = c.name
-	}
-	return slices.Clip(names)
-}
-
-// A cutWork is work that joined and was cut.
-type cutWork struct {
-	name  string
-	since time.Time
+	defer g.mu.Unlock()
+	return slices.Clone(g.cut)
 }
 
 // cutLocked records once that e was cut.
 func (g *Gate) cutLocked(e *entry) {
 	if !e.cut {
 		e.cut = true
-		g.cut = append(g.cut, cutWork{e.name, e.since})
+		g.cut = append(g.cut, e.title())
 	}
 }
 
@@ -174,16 +158,15 @@ func (g *Gate) shut(ctx context.Context) {
 // One that has not called Stopping yet counts as told: it will find it ended.
 func (g *Gate) untold() []*entry {
 	g.mu.Lock()
+	defer g.mu.Unlock()
 	var es []*entry
-	for e := range g.in {
+	for e := g.first; e != nil; e = e.next {
 		if e.soft == nil {
 			e.told = true
 		} else if !e.told {
 			es = append(es, e)
 		}
 	}
-	g.mu.Unlock()
-	slices.SortFunc(es, older)
 	return es
 }
 
@@ -204,8 +187,8 @@ func (g *Gate) giveUp(why error) error {
 		return nil
 	}
 	g.why = why
-	es := make([]*entry, 0, len(g.in))
-	for e := range g.in {
+	var es []*entry
+	for e := g.first; e != nil; e = e.next {
 		es = append(es, e)
 		g.cutLocked(e)
 	}
@@ -213,11 +196,10 @@ func (g *Gate) giveUp(why error) error {
 	for _, e := range es {
 		e.cancel(why)
 	}
-	slices.SortFunc(es, older)
 	const most = 8
 	var names []string
 	for _, e := range es[:min(len(es), most)] {
-		names = append(names, e.name+" "+time.Since(e.since).Round(time.Millisecond).String())
+		names = append(names, e.title()+" "+time.Since(e.since).Round(time.Millisecond).String())
 	}
 	if n := len(es) - most; n > 0 {
 		names = append(names, fmt.Sprintf("%d more", n))
@@ -226,10 +208,4 @@ func (g *Gate) giveUp(why error) error {
 		return fmt.Errorf("drain: %d still in (%s): %w", within, strings.Join(names, ", "), why)
 	}
 	return fmt.Errorf("drain: %d still in: %w", within, why)
-}
-
-func older(a, b *entry) int { return earlier(a.since, b.since, a.name, b.name) }
-
-func earlier(a, b time.Time, nameA, nameB string) int {
-	return cmp.Or(a.Compare(b), strings.Compare(nameA, nameB))
 }

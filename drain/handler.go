@@ -34,7 +34,10 @@ func (s *Server) handle(next http.Handler, w http.ResponseWriter, r *http.Reques
 		return
 	}
 	c, _ := r.Context().Value(connKey{}).(*conn)
-	v := &visit{entry: entry{name: s.name(r)}}
+	v := &visit{entry: entry{name: r.Method, path: r.URL.Path}}
+	if s.Name != nil {
+		v.name, v.path = s.Name(r), ""
+	}
 	if c != nil {
 		v.cancel = c.cancel
 	}
@@ -75,13 +78,6 @@ func (s *Server) exempt(r *http.Request) bool {
 func (s *Server) admitted(r *http.Request) bool {
 	e, ok := r.Context().Value(wire.SoftKey).(*entry)
 	return ok && e.gate == s.gate()
-}
-
-func (s *Server) name(r *http.Request) string {
-	if s.Name != nil {
-		return s.Name(r)
-	}
-	return r.Method + " " + r.URL.Path
 }
 
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request) {
