@@ -28,6 +28,7 @@
 // level, as level is slog's own key. A duration is in seconds and says so, in JSON
 // too: took=1.5s.
 //
+//	signal ignored           signal, remedy
 //	stop                     cause, signal
 //	drain began              cause, budget, deadline
 //	phase began              phase, until, forced

@@ -2,10 +2,14 @@
 
 package lifecycle
 
-import "os"
+import (
+	"os"
+	"os/signal"
+)
 
-// die ends the process, where it cannot send itself a signal.
-func die(os.Signal) {
+// die ends the process. On this system it cannot send itself a signal.
+func die(s os.Signal) {
+	signal.Reset(s)
 	if p, err := os.FindProcess(os.Getpid()); err == nil {
 		p.Kill()
 	}

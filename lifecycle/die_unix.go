@@ -4,13 +4,15 @@ package lifecycle
 
 import (
 	"os"
+	"os/signal"
 	"syscall"
 	"time"
 )
 
-// die sends the process the signal that it no longer catches. One that is
-// ignored, or that Go programs survive (SIGUSR1), is followed by SIGKILL.
+// die sends the process the signal, which it no longer catches. If it survives
+// that, as Go programs survive SIGUSR1, SIGKILL follows.
 func die(s os.Signal) {
+	signal.Reset(s) // only now: it takes the signal from everything in the process
 	syscall.Kill(syscall.Getpid(), s.(syscall.Signal))
 	time.Sleep(time.Second)
 	syscall.Kill(syscall.Getpid(), syscall.SIGKILL)

@@ -37,9 +37,9 @@ const (
 const apart = 100 * time.Millisecond
 
 // next is the whole rule: the stage after a request that comes this long after
-// the last one that counted.
-func (s stage) next(since time.Duration) stage {
-	if s == calm || s < lethal && since >= apart {
+// the last one that counted, if it counts from least on.
+func (s stage) next(since, least time.Duration) stage {
+	if s == calm || s < lethal && since >= least {
 		return s + 1
 	}
 	return s
@@ -71,12 +71,13 @@ func earlier(a, b time.Time) time.Time {
 // context.Canceled. It never blocks. What comes less than 100 ms after a Raise
 // that counted does not count; the second that does forces; a third does
 // nothing more.
-func (f *Flag) Raise(why error) { f.raise(time.Now(), why) }
+func (f *Flag) Raise(why error) { f.raise(time.Now(), apart, why) }
 
-func (f *Flag) raise(now time.Time, why error) stage {
+// raise returns the stage that the request led to; calm if it did not count.
+func (f *Flag) raise(now time.Time, least time.Duration, why error) stage {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	next := f.stage.next(now.Sub(f.last))
+	next := f.stage.next(now.Sub(f.last), least)
 	if next == f.stage {
 		return calm
 	}

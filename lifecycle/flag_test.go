@@ -3,6 +3,7 @@ package lifecycle
 import (
 	"context"
 	"errors"
+	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,7 +31,7 @@ func TestStage(t *testing.T) {
 		{lethal, soon, lethal}, {lethal, time.Hour, lethal},
 		{asked, -time.Hour, asked}, // a clock that goes back
 	} {
-		if got := tt.from.next(tt.since); got != tt.want {
+		if got := tt.from.next(tt.since, apart); got != tt.want {
 			t.Errorf("%v.next(%v) is %v, want %v", tt.from, tt.since, got, tt.want)
 		}
 	}
@@ -98,4 +99,47 @@ func TestFlagNested(t *testing.T) {
 			t.Error("not forced by the outer flag's second Raise")
 		}
 	})
+}
+
+// A hook tells a doubled Ctrl-C from signals that were sent apart, and received
+// together because the goroutines waited for their turn.
+func TestHook(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		late  bool
+		after []time.Duration // between the signals
+		want  stage
+		kills int // which signal kills; 0: none
+	}{
+		{"apart", false, []time.Duration{apart, apart}, lethal, 3},
+		{"a double", false, []time.Duration{0}, asked, 0},
+		{"a double, late", true, []time.Duration{0}, asked, 0},
+		{"a chain of wrappers", false, []time.Duration{0, 0, 0, 0}, asked, 0},
+		{"three received together", true, []time.Duration{0, 0}, forced, 0},
+		{"four received together", true, []time.Duration{0, 0, 0}, lethal, 4},
+		{"three, and then one", true, []time.Duration{0, 0, apart}, lethal, 4},
+		{"a double each time", true, []time.Duration{0, apart, 0}, forced, 0},
+		{"two doubles and one", true, []time.Duration{0, apart, 0, apart}, lethal, 5},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, f := WithFlag(t.Context())
+				c := make(chan os.Signal, 1)
+				n, killed := 0, 0
+				go f.hook(c, func() bool { return tt.late }, func(os.Signal) { killed = n })
+				for _, d := range append([]time.Duration{0}, tt.after...) {
+					time.Sleep(d)
+					n++
+					c <- os.Interrupt
+					synctest.Wait()
+				}
+				close(c)
+				synctest.Wait()
+				var s *SignalError
+				if f.stage != tt.want || killed != tt.kills || !errors.As(context.Cause(ctx), &s) {
+					t.Errorf("stage %d, killed by %d, cause %v; want stage %d, killed by %d", f.stage, killed, context.Cause(ctx), tt.want, tt.kills)
+				}
+			})
+		})
+	}
 }

@@ -5,11 +5,14 @@ package lifecycle
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -113,6 +116,24 @@ func programs() {
 			syscall.Kill(os.Getpid(), syscall.SIGTERM) // as before: deadly
 			time.Sleep(10 * time.Second)
 		},
+		"stops": func() { stops(10_000) },
+		"starved": func() {
+			runtime.GOMAXPROCS(1)
+			begin := time.Now()
+			for range 64 {
+				go func() {
+					for time.Since(begin) < time.Minute {
+					}
+				}()
+			}
+			WithSignals(context.Background())
+			runtime.Gosched() // until all of them run
+			turn := time.Now()
+			runtime.Gosched()
+			fmt.Println("a turn takes", time.Since(turn).Milliseconds())
+			time.Sleep(4 * time.Since(turn))
+			fmt.Println("survived")
+		},
 		"reload": func() {
 			ctx, stop := WithSignals(context.Background(), syscall.SIGTERM)
 			defer stop()
@@ -165,6 +186,85 @@ func TestSignals(t *testing.T) {
 				t.Errorf("exit status %d, want %d; output %q, want %q in it", status, tt.status, out, tt.want)
 			}
 		})
+	}
+}
+
+// stops races the stop of a hook against a signal, so often at most. Standard
+// output gets a dot for each round, and an L if the signal is lost: if it has
+// neither killed nor ended the context with its cause.
+func stops(rounds int) {
+	within := func(d int) { // not by a sleep: the race is won by less
+		for begin := time.Now(); time.Since(begin) < time.Duration(d)*time.Microsecond; {
+		}
+	}
+	for range rounds {
+		os.Stdout.WriteString(".")
+		ctx, stop := WithSignals(context.Background(), syscall.SIGINT)
+		stopped := make(chan struct{})
+		a, b := rand.IntN(20), rand.IntN(60)
+		go func() { within(a); stop(); close(stopped) }()
+		within(b)
+		syscall.Kill(os.Getpid(), syscall.SIGINT)
+		<-stopped
+		var s *SignalError
+		if !errors.As(context.Cause(ctx), &s) {
+			time.Sleep(20 * time.Millisecond) // for a death under way
+			os.Stdout.WriteString("L")
+		}
+	}
+}
+
+var stopRounds = flag.Int("rounds", 4000, "how often TestSignalStop races a stop against a signal")
+
+// A signal that races the hook's stop ends the context with its cause, or has its
+// default effect. It is never lost. It is the idea of os/signal's TestAtomicStop.
+func TestSignalStop(t *testing.T) {
+	done, died := 0, 0
+	for done < *stopRounds {
+		out, status := proctest.Start(t, "stops").Ended()
+		done += strings.Count(out, ".")
+		if n := strings.Count(out, "L"); n > 0 {
+			t.Errorf("%d of %d signals were lost", n, strings.Count(out, "."))
+		}
+		if status == 128+int(syscall.SIGINT) {
+			died++
+		} else if status != 0 || t.Failed() {
+			t.Fatalf("exit status %d after %d rounds: %q", status, done, strings.Trim(out, ".L"))
+		}
+	}
+	t.Logf("%d rounds, %d of them died of the signal", done, died)
+}
+
+// The third signal kills a program whose goroutines wait long for their turn,
+// although the hook receives the signals in batches.
+func TestSignalsStarved(t *testing.T) {
+	p := proctest.Start(t, "starved")
+	turn, err := strconv.Atoi(p.After("a turn takes "))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 12 { // in one turn and a half, so in two batches
+		time.Sleep(time.Duration(max(turn/8, 110)) * time.Millisecond)
+		if p.Process.Signal([]os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}[i%3]) != nil {
+			break
+		}
+	}
+	if out, status := p.Ended(); status < 129 || status > 143 {
+		t.Errorf("exit status %d, turn %d ms: %q", status, turn, out)
+	}
+}
+
+// A program that was started to ignore Ctrl-C says so. One under nohup does as it
+// was told.
+func TestSignalsIgnored(t *testing.T) {
+	for _, tt := range []struct{ ignored, want string }{
+		{"INT", `WARN signal ignored signal=interrupt remedy=`},
+		{"HUP", ""},
+	} {
+		out, status := proctest.Start(t, "nohup", "sh", "-c", `trap "" `+tt.ignored+`; exec "$0"`).Ended()
+		if got := strings.Contains(out, "WARN"); status != 0 || !strings.Contains(out, tt.want) || got != (tt.want != "") {
+			t.Errorf("%s: exit status %d, %q", tt.ignored, status, out)
+		}
 	}
 }
 
