@@ -26,7 +26,8 @@
 // timeline. Add the pid with [log/slog.Logger.With], and who for the program's
 // name. An error or a stack is there if there is one; backoff is the policy's
 // level, as level is slog's own key. A duration is in seconds and says so, in JSON
-// too: took=1.5s.
+// too: took=1.5s. Without a Logger, what no caller receives as an error goes to
+// [log/slog.Default], from Warn on.
 //
 //	signal ignored           signal, remedy
 //	stop                     cause, signal
@@ -37,7 +38,7 @@
 //	abandoned step returned  phase, step, took, error, stack
 //	stacks missing           phase, error
 //	drain ended              took, failed, forced
-//	task failed              task, error
+//	task failed              task, error, stack
 //	task not started         task
 //	tasks left               live, error
 //	restart wait             error or cause, ran, backoff, wait
@@ -47,4 +48,5 @@
 //	lock lingers             path, holder, wait
 //	lock record not written  path, error
 //	panic                    name, error, stack
+//	exit                     status, error, stack
 package evenkeel

@@ -6,6 +6,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -15,13 +16,17 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/evenkeel-go/evenkeel/drain"
+	"github.com/evenkeel-go/evenkeel/internal/proctest"
 	"github.com/evenkeel-go/evenkeel/lifecycle"
 	"github.com/evenkeel-go/evenkeel/restart"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	proctest.Main(map[string]func(){"readme": Example})
+	goleak.VerifyTestMain(m)
+}
 
-var db io.Closer
+var db io.Closer = io.NopCloser(nil)
 
 func app() http.Handler              { return http.NotFoundHandler() }
 func work(ctx context.Context) error { <-ctx.Done(); return nil }
@@ -47,6 +52,17 @@ func Example() {
 	g.Go("http", web.ListenAndServe)
 	g.Go("worker", restart.Policy{}.Wrap(work))
 	os.Exit(lifecycle.ExitCode(g.Run(ctx))) // Run is nil after an orderly stop
+}
+
+// If its port is taken, the README's program says so and exits with 1.
+func TestReadmePortTaken(t *testing.T) {
+	if l, err := net.Listen("tcp", ":8080"); err == nil {
+		defer l.Close()
+	} // else another process has it, which is as good
+	out, status := proctest.Start(t, "readme").Ended()
+	if n := strings.Count(out, ":8080"); status != 1 || n != 1 || !strings.Contains(out, "ERROR exit status=1") {
+		t.Errorf("exit status %d, said:\n%s", status, out)
+	}
 }
 
 // The README's program is the example above, which is compiled.

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/evenkeel-go/evenkeel/drain"
 	"github.com/evenkeel-go/evenkeel/lifecycle"
@@ -30,5 +32,46 @@ func TestDrainCause(t *testing.T) {
 		if strings.Contains(line, "drain began") && !strings.Contains(line, `cause="lifecycle: task writer: disk gone"`) {
 			t.Error(line)
 		}
+	}
+}
+
+// A manyErr is an error that == cannot compare with another.
+type manyErr []string
+
+func (e manyErr) Error() string { return strings.Join(e, ", ") }
+
+// A holder is one of a type that can be compared, with a value that cannot.
+type holder struct{ what any }
+
+func (holder) Error() string { return "held" }
+
+// A stop's cause of any type is as good as nil, and another error of its type is
+// not.
+func TestGroupUncomparableCause(t *testing.T) {
+	for _, tt := range []struct {
+		why, err error
+		fails    bool
+	}{
+		{manyErr{"a", "b"}, nil, false},
+		{manyErr{"a", "b"}, manyErr{"a", "c"}, true},
+		{holder{[]int{1}}, nil, false},
+		{holder{[]int{1}}, holder{[]int{2}}, true},
+		{holder{1}, holder{[]int{2}}, true},
+		{holder{1}, holder{1}, false},
+	} {
+		bubble(t, func(t *testing.T, ctx context.Context, flag *lifecycle.Flag) {
+			var g lifecycle.Group
+			g.Go("a", func(ctx context.Context) error {
+				<-ctx.Done()
+				if tt.err != nil {
+					return tt.err
+				}
+				return fmt.Errorf("a: %w", context.Cause(ctx))
+			})
+			time.AfterFunc(s, func() { flag.Raise(tt.why) })
+			if err := g.Run(ctx); (err != nil) != tt.fails {
+				t.Errorf("a task that returns %v, of %v: %v", tt.err, tt.why, err)
+			}
+		})
 	}
 }

@@ -17,6 +17,7 @@ func (passing) Error() string   { return "passing" }
 func (passing) Permanent() bool { return false }
 
 func TestExitCode(t *testing.T) {
+	defaultLog(t)
 	broken := restart.Permanent(errors.New("no such table"))
 	for _, tt := range []struct {
 		err  error

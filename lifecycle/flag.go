@@ -56,7 +56,21 @@ func WithFlag(ctx context.Context) (context.Context, *Flag) {
 	stop.Force, f.force = context.WithCancel(outer.Force)
 	ctx, f.end = context.WithCancelCause(ctx)
 	stop.Err = ctx.Err
-	return context.WithValue(ctx, wire.StopKey, &stop), f
+	return &flagged{ctx, stop}, f
+}
+
+// flagged is the context that WithFlag returns. A [Group] that Run gives it, and
+// not one derived from it, is the one that main runs.
+type flagged struct {
+	context.Context
+	stop wire.Stop
+}
+
+func (c *flagged) Value(key any) any {
+	if key == wire.StopKey {
+		return &c.stop
+	}
+	return c.Context.Value(key)
 }
 
 // earlier returns the earlier of two times; zero is never.

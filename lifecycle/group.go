@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -13,7 +14,6 @@ import (
 
 	"github.com/evenkeel-go/evenkeel/drain"
 	"github.com/evenkeel-go/evenkeel/internal/labels"
-	"github.com/evenkeel-go/evenkeel/internal/logs"
 	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
@@ -41,8 +41,14 @@ type Group struct {
 	// at a time and should not block. [Systemd] is one. Nil: nobody is told.
 	Notify func(Status)
 
-	// Logger gets the stop, failures, and the lines of the drain. Nil means
-	// silence, but a panic is then printed to standard error.
+	// Logger gets the stop, failures, and the lines of the drain. A handler that
+	// blocks holds up the end of Run until the drain's deadline, and nothing else.
+	//
+	// Nil: the group logs nothing that Run returns, such as failures and leaks.
+	// What a task or Start does wrong after Run has returned goes to slog.Default.
+	// The group that main runs, under the context of [WithSignals] or [WithFlag]
+	// itself, also logs a panic there when it happens, as the process may be
+	// killed in the drain, and each task that a stop keeps from starting.
 	Logger *slog.Logger
 
 	tasks atomic.Pointer[tasks] // set, to body, when tasks may start
@@ -79,18 +85,24 @@ var ErrStopped = errors.New("lifecycle: the group does not take tasks any more")
 
 var errAllEnded = errors.New("lifecycle: all tasks have returned")
 
-// Go gives the group a task. Before Run has begun the tasks, it is queued; later
-// it starts at once, or where the group is at its Limit, as soon as another task
-// ends. Names are few: they label goroutines, and tasks may share one.
+// Go gives the group a task. Before Run has begun the tasks, the task is queued.
+// Later it starts at once or, if the group is at its Limit, as soon as another task
+// ends; Go waits for that.
 //
-// The context of f lives until the drain plan gets to [Group.Step]; that of
-// [drain.Stopping] ends as soon as the stop begins. A nil return is fine, and
-// when all tasks have returned the group stops. An error, a panic or a Goexit
-// stops the group too, and Run returns it. Once the group stops, a return of
-// context.Canceled or of the stop's cause is as good as nil.
+// The context of f lives until the drain plan reaches [Group.Step]; that of
+// [drain.Stopping] ends as soon as the stop begins. A nil return is fine, and when
+// all tasks have returned the group stops. An error, a panic or a Goexit stops the
+// group too, and Run returns it. Once the group stops, a return of context.Canceled
+// or of the stop's cause is as good as nil.
 //
-// Go returns [ErrStopped] for a task that will not run: once the tasks have been
-// told to end, and where the stop finds it waiting for the Limit. A nil f panics.
+// Names should be few: they label goroutines, and tasks may share one. A task's
+// goroutine has the profiler labels of Run's context and its own, and not those
+// of Go's caller, which Go cannot read: to add some, call pprof.Do in f, with the
+// context of f.
+//
+// Go returns [ErrStopped] for a task that will not run: once the tasks' contexts
+// have been cancelled, and if the stop finds it waiting for the Limit. A nil f
+// panics.
 func (g *Group) Go(name string, f func(ctx context.Context) error) error {
 	if f == nil {
 		panic("lifecycle: Group.Go: nil function for task " + name)
@@ -102,7 +114,7 @@ func (g *Group) Go(name string, f func(ctx context.Context) error) error {
 			return err
 		}
 	}
-	return t.start(task{name, f}, nil)
+	return t.start(task{name, f}, nil, nil)
 }
 
 // enqueue keeps a task for later, unless the tasks have started meanwhile. The
@@ -191,8 +203,17 @@ func (g *Group) Run(ctx context.Context) error {
 	case idle:
 		g.state = starting
 		g.mu.Unlock()
-		err := labels.ErrGoexit // or a panic: of Logger's handler or of Notify, there is nobody else
-		defer func() { g.finish(err) }()
+		err := labels.ErrGoexit
+		defer func() {
+			v := recover() // of Notify: what else is not ours runs in goroutines
+			if v != nil {
+				err = &PanicError{Value: v, Stack: debug.Stack()}
+			}
+			g.finish(err)
+			if v != nil {
+				panic(v)
+			}
+		}()
 		err = g.run(ctx)
 		return err
 	case stopped:
@@ -221,8 +242,14 @@ func (g *Group) run(ctx context.Context) error {
 	if g.Limit < 0 {
 		return fmt.Errorf("lifecycle: Group.Limit: %d is negative; 0 means any number", g.Limit)
 	}
+	t := &g.body
+	t.logTo(ctx, g.Logger)
 	if err := g.validate(); err != nil {
 		return err
+	}
+	var began time.Time // of the stop
+	if t.loud != nil {
+		defer func() { g.flush(ctx, began) }()
 	}
 	if g.Start != nil {
 		if ctx.Err() != nil {
@@ -235,18 +262,18 @@ func (g *Group) run(ctx context.Context) error {
 			return fmt.Errorf("lifecycle: start: %w", err)
 		}
 	}
-	t := &g.body
-	t.init(ctx, g.Limit, g.Logger)
+	t.init(ctx, g.Limit)
 	g.launch(ctx, t)
 	why := t.wait(ctx)
+	began = time.Now()
 	if g.Logger != nil {
-		g.Logger.InfoContext(ctx, "stop", stopAttrs(why)...)
+		t.log.InfoContext(ctx, "stop", stopAttrs(why)...)
 	}
 	g.notify(Status{State: string(draining), Cause: why, Falling: true})
 	var report *drain.Report
 	var err error
 	if len(g.Drain.Phases) > 0 || !t.closeQuiet() {
-		report, err = g.drain(stoppedAt(ctx, why, time.Now()), t, g.progress(why))
+		report, err = g.drain(stoppedAt(ctx, why, began), t, g.progress(why))
 	}
 	g.mu.Lock()
 	g.report, g.drained = report, true
@@ -324,7 +351,11 @@ func (g *Group) plan(phases []drain.Phase, progress func(int, time.Time)) drain.
 		}
 		phases = append(slices.Clip(phases), own)
 	}
-	return drain.Plan{Phases: phases, Budget: g.Drain.Budget, Progress: progress, Logger: cmp.Or(g.Drain.Logger, g.Logger)}
+	log := g.Drain.Logger
+	if log == nil && g.Logger != nil {
+		log = g.body.log // by way of the queue
+	}
+	return drain.Plan{Phases: phases, Budget: g.Drain.Budget, Progress: progress, Logger: log}
 }
 
 // validate returns what the drain would say of its plan, before anything runs.
@@ -333,51 +364,6 @@ func (g *Group) validate() error {
 		return g.Drain.Validate()
 	}
 	return g.plan(g.Drain.Phases, nil).Validate()
-}
-
-// start runs Start, and stops waiting for one that ignores its context.
-func (g *Group) start(ctx context.Context) error {
-	owner := labels.Path(ctx)
-	labelled := labels.With(g.starting(ctx), owner, "start")
-	done := make(chan error, 1)
-	go func() {
-		labels.Set(labelled)
-		labels.Call(labelled, logs.Loud(g.Logger), "start", g.Start, func(err error) { done <- err })
-	}()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-	}
-	stop := wire.StopOf(ctx)
-	patience := time.NewTimer(cmp.Or(g.Drain.Budget, drain.DefaultBudget))
-	defer patience.Stop()
-	select {
-	case err := <-done:
-		return err
-	case <-stop.Force.Done():
-	case <-patience.C:
-	}
-	return leaked(owner, 1)
-}
-
-// launch starts the queued tasks, unless a stop came first.
-func (g *Group) launch(ctx context.Context, t *tasks) {
-	if ctx.Err() != nil {
-		t.stop(context.Cause(ctx))
-	}
-	g.mu.Lock()
-	queue := g.queue
-	g.queue, g.state = nil, running
-	g.tasks.Store(t)
-	g.mu.Unlock()
-	for _, q := range queue {
-		if ctx.Err() != nil || t.stopCause() != nil || t.start(q, ctx.Done()) != nil {
-			t.log.WarnContext(ctx, "task not started", "task", q.name)
-		}
-	}
-	t.leave() // Run's own hold
-	g.notify(Status{State: string(running)})
 }
 
 // condition returns the state, and the cause of a stop.

@@ -248,36 +248,6 @@ func TestGroupForce(t *testing.T) {
 	})
 }
 
-// Between the stop and its own phase a group takes what its drain still needs,
-// but nobody waits for the limit.
-func TestGroupGoWhileDraining(t *testing.T) {
-	bubble(t, func(t *testing.T, ctx context.Context, flag *lifecycle.Flag) {
-		g := lifecycle.Group{Limit: 2}
-		ran := false
-		g.Drain.Phases = []drain.Phase{{Name: "requests", Steps: []drain.Step{{Name: "requests", Stop: func(context.Context) error {
-			synctest.Wait() // the spawner has left
-			if err := g.Go("child", func(context.Context) error { ran = true; time.Sleep(s); return nil }); err != nil {
-				t.Error(err)
-			}
-			if err := g.Go("one too many", until); err != lifecycle.ErrStopped {
-				t.Errorf("Go at the limit: %v", err)
-			}
-			return nil
-		}}}}}
-		g.Go("a", until)
-		g.Go("spawner", func(ctx context.Context) error {
-			if err := g.Go("blocked", until); err != lifecycle.ErrStopped {
-				t.Errorf("a Go that waited for the limit: %v", err)
-			}
-			return nil
-		})
-		time.AfterFunc(s, func() { flag.Raise(nil) })
-		if err := g.Run(ctx); err != nil || !ran {
-			t.Errorf("%v, child ran: %v", err, ran)
-		}
-	})
-}
-
 func TestGroupNested(t *testing.T) {
 	bubble(t, func(t *testing.T, ctx context.Context, flag *lifecycle.Flag) {
 		var g lifecycle.Group

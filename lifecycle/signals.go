@@ -67,7 +67,7 @@ func WithSignals(ctx context.Context, sigs ...os.Signal) (context.Context, conte
 		signal.Notify(c, sigs...)
 	}
 	if deaf {
-		slog.Warn("signal ignored", "signal", syscall.SIGINT.String(),
+		slog.WarnContext(ctx, "signal ignored", "signal", syscall.SIGINT.String(),
 			"remedy", "the program was started so, as in a script's background; name the signals in WithSignals to catch it")
 	}
 	done := make(chan struct{})

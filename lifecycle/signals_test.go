@@ -131,7 +131,7 @@ func programs() {
 			turn := time.Now()
 			runtime.Gosched()
 			fmt.Println("a turn takes", time.Since(turn).Milliseconds())
-			time.Sleep(4 * time.Since(turn))
+			time.Sleep(12 * time.Since(turn))
 			fmt.Println("survived")
 		},
 		"reload": func() {

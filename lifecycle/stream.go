@@ -42,14 +42,17 @@ type Stream[T any] struct {
 // taken. yield returns false once nobody wants more, and then f should return;
 // it must not be called after f has returned.
 //
-// A panic of f becomes a [*PanicError], and is logged. If the context is that of a
-// group's task, it is logged to the group's Logger, if there is one, and stops the
-// group; else to slog.Default.
+// A panic of f becomes a [*PanicError], which Close and Err return. If the context
+// is that of a group's task, the panic also stops the group, and is logged as
+// that of a task is. Without a group, and after Run has returned, it is logged
+// with its stack, to slog.Default if the group has no Logger. A later Run returns
+// what the first one did, without it.
 func Generate[T any](ctx context.Context, buffer int, f func(ctx context.Context, yield func(T) bool) error) *Stream[T] {
 	s := &Stream[T]{owner: ctx, done: make(chan struct{}), elements: newHandover[T](buffer)}
+	t, inGroup := ctx.Value(groupKey{}).(*tasks)
 	log := logs.Loud(nil)
-	if t, ok := ctx.Value(groupKey{}).(*tasks); ok {
-		s.group, log = t, t.panics
+	if inGroup {
+		s.group, log = t, t.loud
 	}
 	if ctx.Err() != nil {
 		s.ctx, s.cancel = ctx, func(error) {}

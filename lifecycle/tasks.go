@@ -16,14 +16,15 @@ import (
 	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
-// tasks are the goroutines of a group that runs, and their context: the one of
-// Run without its end, cancelled by close.
+// tasks is the set of goroutines of a running group, and the context they share:
+// Run's context without its cancellation. close cancels it.
 type tasks struct {
 	context.Context
 	cancel context.CancelCauseFunc
 	owner  string
-	log    *slog.Logger // never nil
-	panics *slog.Logger // the group's own; without one, slog.Default from Warn on
+	queue  logs.Queue   // keeps a handler that blocks or panics out of the way
+	log    *slog.Logger // the group's Logger, by way of queue; without one, discard
+	loud   *slog.Logger // log; without a Logger slog.Default in main's group, else nil
 
 	slots    chan struct{} // a token for each live task; nil without a Limit
 	stopping chan struct{} // closed when the stop begins; nil without a Limit
@@ -43,35 +44,22 @@ type tasks struct {
 	mu       sync.Mutex
 	idle     chan struct{} // made by close, or nil where no task lived; closed when word falls to 1
 	failures []error
+	returned bool            // Run has: a failure is too late for it
 	soft     context.Context // made when Stopping first asks for it
 	tell     context.CancelCauseFunc
 }
 
-// named is the context of tasks of one name, labelled with it, in a list.
-type named struct {
-	context.Context
-	name string
-	next *named
-	n    int // the length of the list
-}
-
-func (t *tasks) init(ctx context.Context, limit int, log *slog.Logger) {
+func (t *tasks) init(ctx context.Context, limit int) {
 	t.mu.Lock() // a Step of another plan may stop what has not begun
 	defer t.mu.Unlock()
 	t.Context, t.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	t.owner = labels.Path(ctx)
-	t.log, t.panics = log, logs.Loud(log)
-	if log == nil {
-		t.log = discard
-	}
 	t.wake = make(chan struct{}, 1)
 	if limit > 0 {
 		t.slots, t.stopping = make(chan struct{}, limit), make(chan struct{})
 	}
 	t.word.Store(2) // Run's own, until launched: so the first tasks' end is not taken for that of all
 }
-
-var discard = slog.New(slog.DiscardHandler)
 
 // groupKey is the key of the tasks that a context belongs to.
 type groupKey struct{}
@@ -106,10 +94,10 @@ func (t *tasks) Soft() (soft, owner context.Context) {
 	return t.soft, t
 }
 
-// start starts a task, or where there is no slot waits for one, until the stop
-// begins or until is closed.
-func (t *tasks) start(k task, until <-chan struct{}) error {
-	if t.slots != nil && !t.acquire(until) {
+// start starts a task. If there is no slot, it calls waits, if that is not nil,
+// and waits for one, until the stop begins or until is closed.
+func (t *tasks) start(k task, until <-chan struct{}, waits func()) error {
+	if t.slots != nil && !t.acquire(until, waits) {
 		return ErrStopped
 	}
 	for {
@@ -122,22 +110,27 @@ func (t *tasks) start(k task, until <-chan struct{}) error {
 			break
 		}
 	}
-	go t.run(t.named(k.name), k.f)
+	n := t.named(k.name)
+	n.live.Add(1)
+	go t.run(n, k.f)
 	return nil
 }
 
 // run is a task's goroutine. Whoever waits for the word's count waits for it.
 func (t *tasks) run(ctx *named, f func(context.Context) error) {
 	labels.Set(ctx)
-	labels.Call(ctx, t.panics, ctx.name, f, func(err error) { t.ended(ctx.name, err) })
+	labels.Call(ctx, t.loud, ctx.name, f, func(err error) { t.ended(ctx, err) })
 }
 
 // acquire reports whether it got a slot.
-func (t *tasks) acquire(until <-chan struct{}) bool {
+func (t *tasks) acquire(until <-chan struct{}, waits func()) bool {
 	select {
 	case t.slots <- struct{}{}:
 		return true
 	default:
+	}
+	if waits != nil {
+		waits()
 	}
 	select {
 	case t.slots <- struct{}{}:
@@ -154,61 +147,39 @@ func (t *tasks) release() {
 	}
 }
 
-// maxNames bounds the labelled contexts of a group: names should be few, and
-// beyond this many tasks bear the label of the group alone.
-const maxNames = 64
-
-func (t *tasks) named(name string) *named {
-	for {
-		head := t.names.Load()
-		for n := head; n != nil; n = n.next {
-			if n.name == name {
-				return n
-			}
-		}
-		n := &named{name: name, next: head, n: 1}
-		if head != nil {
-			n.n += head.n
-		}
-		if n.n > maxNames {
-			n.Context = labels.With(t, t.owner, "")
-			return n
-		}
-		n.Context = labels.With(t, t.owner, name)
-		if t.names.CompareAndSwap(head, n) {
-			return n
-		}
-	}
-}
-
 // ended counts a task out.
-func (t *tasks) ended(name string, err error) {
+func (t *tasks) ended(ctx *named, err error) {
 	if err != nil {
-		t.failed(name, err)
+		t.failed(ctx.name, err)
 	}
+	ctx.live.Add(-1)
 	t.release()
 	t.leave()
 }
 
-// failed begins the stop, unless err only says that it has begun.
+// failed begins the stop, unless err only says that it has begun. If Run has
+// returned, so that no caller receives err, it is logged even without a Logger.
 func (t *tasks) failed(name string, err error) {
 	if why := t.stopCause(); why != nil && obeyed(err, why) {
 		return
 	}
 	err = fmt.Errorf("lifecycle: task %s: %w", name, err)
 	t.mu.Lock()
-	t.failures = append(t.failures, err)
+	late := t.returned
+	if !late {
+		t.failures = append(t.failures, err)
+	}
 	t.mu.Unlock()
 	t.stop(err)
 	wake(t.wake)
-	t.log.ErrorContext(t, "task failed", "task", name, "error", err)
+	t.logFailure(t, late, name, err)
 }
 
 // obeyed reports whether err says no more than that a stop was asked for, for
 // that cause: each of its branches ends in the cause or in context.Canceled. A
 // panic, a leak or what a restart cannot mend is more than that.
 func obeyed(err, why error) bool {
-	if reflect.TypeOf(why).Comparable() && err == why {
+	if same(err, why) {
 		return true
 	}
 	switch e := err.(type) {
@@ -221,6 +192,15 @@ func obeyed(err, why error) bool {
 		return obeyed(e.Unwrap(), why)
 	}
 	return errors.Is(err, context.Canceled)
+}
+
+// same reports whether two errors are one. To compare errors of a type such as
+// []error by == would panic.
+func same(a, b error) bool {
+	if reflect.ValueOf(a).Comparable() {
+		return a == b
+	}
+	return reflect.DeepEqual(a, b)
 }
 
 // leave counts a task out, or Run's own hold.
@@ -340,11 +320,12 @@ func (t *tasks) kill() {
 func (t *tasks) result(drained error) error {
 	var leak error
 	if n := t.live(); n > 0 {
-		leak = leaked(t.owner, n)
+		leak = t.leaked(n)
 		t.log.ErrorContext(t, "tasks left", "live", n, "error", leak)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.returned = true
 	if len(t.failures) == 0 && drained == nil && leak == nil {
 		return nil
 	}

@@ -28,11 +28,7 @@ var errQuit = fmt.Errorf("quit: %w", context.Canceled)
 func main() {
 	stuck := flag.Bool("stuck", false, "let one answer ignore that it is told to end")
 	flag.Parse()
-	err := run("/dev/tty", *stuck)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-	}
-	os.Exit(lifecycle.ExitCode(err))
+	os.Exit(lifecycle.ExitCode(run("/dev/tty", *stuck)))
 }
 
 func run(tty string, stuck bool) error {

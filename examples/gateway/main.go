@@ -11,7 +11,6 @@ package main
 import (
 	"context"
 	"flag"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"os"
@@ -29,6 +28,7 @@ func main() {
 	settle := flag.Duration("settle", 3*time.Second, "twice the interval at which a load balancer asks for /readyz")
 	flag.Parse()
 	log := slog.New(slog.NewJSONHandler(os.Stderr, nil)).With("pid", os.Getpid())
+	slog.SetDefault(log) // ExitCode's
 	os.Exit(lifecycle.ExitCode(run(*addr, *state, *settle, log)))
 }
 
@@ -71,8 +71,5 @@ func run(addr, state string, settle time.Duration, log *slog.Logger) error {
 
 	err := g.Run(ctx)
 	ledger.End(err, requests.Cut()...)
-	if err != nil {
-		log.Error("gateway", "error", fmt.Sprint(err))
-	}
 	return err
 }

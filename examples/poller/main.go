@@ -28,10 +28,8 @@ func main() {
 	path := flag.String("lock", "", "`file` that all pollers of this machine share")
 	flag.Parse()
 	b.log = slog.New(slog.NewJSONHandler(os.Stderr, nil)).With("pid", os.Getpid())
-	if err := run(b, *path); err != nil {
-		b.log.Error("poller", "error", err)
-		os.Exit(lifecycle.ExitCode(err))
-	}
+	slog.SetDefault(b.log) // ExitCode's
+	os.Exit(lifecycle.ExitCode(run(b, *path)))
 }
 
 func run(b *bot, path string) error {

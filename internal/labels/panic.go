@@ -6,15 +6,29 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+
+	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
 // PanicError is documented as lifecycle.PanicError.
 type PanicError struct {
 	Value any
 	Stack []byte
+
+	logged bool // with its stack, when it happened
 }
 
 func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
+
+// Unlogged returns the stacks of the panics in err that no log has, or "".
+func Unlogged(err error) (stacks string) {
+	wire.Within(err, func(e error) {
+		if p, ok := e.(*PanicError); ok && !p.logged {
+			stacks += string(p.Stack)
+		}
+	})
+	return stacks
+}
 
 // ErrGoexit stands for a function that neither returned nor panicked.
 var ErrGoexit = errors.New("called runtime.Goexit")
@@ -27,7 +41,7 @@ func Call(ctx context.Context, log *slog.Logger, name string, f func(context.Con
 	err := ErrGoexit
 	defer func() {
 		if v := recover(); v != nil {
-			p := &PanicError{v, debug.Stack()}
+			p := &PanicError{v, debug.Stack(), log != nil}
 			defer done(p) // also if log's handler panics
 			if log != nil {
 				p.log(ctx, log, name)

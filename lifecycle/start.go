@@ -1,0 +1,75 @@
+package lifecycle
+
+import (
+	"cmp"
+	"context"
+	"time"
+
+	"github.com/evenkeel-go/evenkeel/drain"
+	"github.com/evenkeel-go/evenkeel/internal/labels"
+	"github.com/evenkeel-go/evenkeel/internal/wire"
+)
+
+// start runs Start, and stops waiting for one that ignores its context.
+func (g *Group) start(ctx context.Context) error {
+	owner := labels.Path(ctx)
+	labelled := labels.With(g.starting(ctx), owner, "start")
+	done, over := make(chan error), make(chan struct{})
+	defer close(over)
+	go func() {
+		labels.Set(labelled)
+		labels.Call(labelled, g.body.loud, "start", g.Start, func(err error) {
+			select {
+			case done <- err:
+			case <-over:
+				if err != nil && !obeyed(err, context.Cause(ctx)) {
+					g.body.logFailure(ctx, true, "start", err)
+				}
+			}
+		})
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	stop := wire.StopOf(ctx)
+	patience := time.NewTimer(cmp.Or(g.Drain.Budget, drain.DefaultBudget))
+	defer patience.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-stop.Force.Done():
+	case <-patience.C:
+	}
+	return leaked(owner, 1)
+}
+
+// launch starts the queued tasks, unless a stop came first. It notifies once they
+// run, or once those run that Limit allows.
+func (g *Group) launch(ctx context.Context, t *tasks) {
+	if ctx.Err() != nil {
+		t.stop(context.Cause(ctx))
+	}
+	g.mu.Lock()
+	queue := g.queue
+	g.queue, g.state = nil, running
+	g.tasks.Store(t)
+	g.mu.Unlock()
+	told := false
+	tell := func() {
+		if !told {
+			told = true
+			g.notify(Status{State: string(running)})
+		}
+	}
+	for _, q := range queue {
+		if ctx.Err() != nil || t.stopCause() != nil || t.start(q, ctx.Done(), tell) != nil {
+			if t.loud != nil {
+				t.loud.WarnContext(ctx, "task not started", "task", q.name)
+			}
+		}
+	}
+	t.leave() // Run's own hold
+	tell()
+}
