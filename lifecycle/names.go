@@ -13,7 +13,7 @@ type named struct {
 	name  string
 	next  *named
 	n     int           // the length of the list
-	live  *atomic.Int64 // tasks that have not returned, of the name or of all others
+	live  *atomic.Int64 // tasks that run, of the name or of all others
 	count atomic.Int64  // where live points, unless it is one of the others
 }
 
