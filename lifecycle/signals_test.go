@@ -127,11 +127,14 @@ func programs() {
 				}()
 			}
 			WithSignals(context.Background())
-			runtime.Gosched() // until all of them run
-			turn := time.Now()
-			runtime.Gosched()
-			fmt.Println("a turn takes", time.Since(turn).Milliseconds())
-			time.Sleep(12 * time.Since(turn))
+			var turn time.Duration
+			for range 3 { // some are short, as the scheduler has two queues
+				begin := time.Now()
+				runtime.Gosched()
+				turn = max(turn, time.Since(begin))
+			}
+			fmt.Println("a turn takes", turn.Milliseconds())
+			time.Sleep(6 * turn)
 			fmt.Println("survived")
 		},
 		"reload": func() {
@@ -163,7 +166,7 @@ func TestSignals(t *testing.T) {
 		{"the second forces", "drains", nil, "ready", []os.Signal{syscall.SIGTERM, syscall.SIGINT}, 400 * ms, 1, "drain forced"},
 		{"the third kills", "wedged", nil, "ready", []os.Signal{syscall.SIGTERM, syscall.SIGTERM, syscall.SIGTERM}, 400 * ms, 143, ""},
 		{"the third kills a deaf drain", "deaf", nil, "ready", []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM}, 150 * ms, 143, "drain forced"},
-		{"of a kind that does not kill by itself", "usr1", nil, "ready", []os.Signal{syscall.SIGUSR1, syscall.SIGUSR1, syscall.SIGUSR1}, 150 * ms, 137, ""},
+		{"of a kind that does not kill by itself", "usr1", nil, "ready", []os.Signal{syscall.SIGUSR1, syscall.SIGUSR1, syscall.SIGUSR1}, 400 * ms, 137, ""},
 		{"in start-up", "starts", nil, "starting", []os.Signal{syscall.SIGTERM}, 0, 0, ""},
 		{"after Run", "orderly", nil, "ready", []os.Signal{syscall.SIGTERM, syscall.SIGTERM}, 300 * ms, 0, "ran"},
 		{"nohup", "nohup", []string{"sh", "-c", `trap "" HUP; exec "$0"`}, "ready", []os.Signal{syscall.SIGHUP}, 0, 0, "survived"},
@@ -235,23 +238,29 @@ func TestSignalStop(t *testing.T) {
 	t.Logf("%d rounds, %d of them died of the signal", done, died)
 }
 
-// The third signal kills a program whose goroutines wait long for their turn,
-// although the hook receives the signals in batches.
+// A few signals kill a program whose goroutines wait long for their turn, although
+// the hook receives them in batches. If the machine becomes so slow meanwhile that
+// there is one batch only, it is tried again: TestHook has the rule.
 func TestSignalsStarved(t *testing.T) {
-	p := proctest.Start(t, "starved")
-	turn, err := strconv.Atoi(p.After("a turn takes "))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range 12 { // in one turn and a half, so in two batches
-		time.Sleep(time.Duration(max(turn/8, 110)) * time.Millisecond)
-		if p.Process.Signal([]os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}[i%3]) != nil {
-			break
+	for attempt := range 3 {
+		p := proctest.Start(t, "starved")
+		turn, err := strconv.Atoi(p.After("a turn takes "))
+		if err != nil {
+			t.Fatal(err)
 		}
+		for i := range 12 { // in one turn and a half, so in two batches
+			time.Sleep(time.Duration(max(turn/8, 110)) * time.Millisecond)
+			if p.Process.Signal([]os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}[i%3]) != nil {
+				break
+			}
+		}
+		out, status := p.Ended()
+		if status > 128 && status <= 143 {
+			return
+		}
+		t.Logf("attempt %d: exit status %d, turn %d ms: %q", attempt, status, turn, out)
 	}
-	if out, status := p.Ended(); status < 129 || status > 143 {
-		t.Errorf("exit status %d, turn %d ms: %q", status, turn, out)
-	}
+	t.Error("survived 12 signals, three times")
 }
 
 // A program that was started to ignore Ctrl-C says so. One under nohup does as it
@@ -315,7 +324,7 @@ func TestSignalsPID1(t *testing.T) {
 		if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(150 * time.Millisecond)
+		time.Sleep(400 * time.Millisecond) // well over 100 ms, also if the receiver is slow
 	}
 	if out, status := p.Ended(); status != 2 {
 		t.Errorf("exit status %d, %q", status, out)
