@@ -45,7 +45,8 @@ type Group struct {
 	// blocks holds up the end of Run until the drain's deadline, and nothing else.
 	//
 	// Nil: the group logs nothing that Run returns, such as failures and leaks.
-	// What a task or Start does wrong after Run has returned goes to slog.Default.
+	// What happens after Run has returned no caller receives, so it goes to
+	// slog.Default: a task or Start that fails, a step that returns late.
 	// The group that main runs, under the context of [WithSignals] or [WithFlag]
 	// itself, also logs a panic there when it happens, as the process may be
 	// killed in the drain, and each task that a stop keeps from starting.
