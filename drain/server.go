@@ -118,6 +118,7 @@ func (s *Server) ListenAndServe(ctx context.Context) error {
 	cut := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(cut)
+		s.setup.Do(s.begin)
 		g := s.gate()
 		g.shut(ctx)
 		s.closing.cut(g, context.Cause(ctx))
@@ -127,7 +128,7 @@ func (s *Server) ListenAndServe(ctx context.Context) error {
 	err = s.serve(l)
 	if !stop() {
 		<-cut
-		if !s.down.Load() {
+		if errors.Is(err, http.ErrServerClosed) { // not by the Step
 			return context.Cause(ctx)
 		}
 	}
