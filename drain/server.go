@@ -210,9 +210,7 @@ func (s *Server) stop(ctx context.Context) error {
 	if err := s.closing.close(ctx, g); err != nil {
 		return err
 	}
-	select {
-	case <-s.tracker.closeNew(): // sooner than Shutdown, which polls twice a second
-	case <-ctx.Done():
+	if !s.tracker.empty(ctx) { // sooner than Shutdown, which polls twice a second
 		return fmt.Errorf("drain: answers not sent yet: %w", context.Cause(ctx))
 	}
 	cancel()
@@ -240,7 +238,7 @@ func (s *Server) leave(ctx context.Context) {
 	s.rested.Store(true)
 	s.linger(ctx, begin)
 	s.tracker.closeIdle()
-	s.HTTP.SetKeepAlivesEnabled(false) // closes the other connections after their answers
+	s.HTTP.SetKeepAlivesEnabled(false) // closes the other idle ones, but not HTTP/2: Shutdown sends GOAWAY there
 }
 
 // kill names who is within before it closes their connections, upon which they
