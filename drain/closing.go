@@ -64,7 +64,8 @@ type closing struct {
 type stopping struct {
 	ctx context.Context
 	// grace is a quarter of the time that a plan keeps for Kill: those within get
-	// one to say goodbye, and one after they are cut.
+	// one to say goodbye, the listeners one to close, and those who were cut one to
+	// leave.
 	grace time.Duration
 }
 
@@ -113,7 +114,7 @@ var errKilled = fmt.Errorf("drain: the server was killed: %w", context.Canceled)
 func (c *closing) cut(g *Gate, why error) error {
 	if why != nil {
 		g.announce(context.Background(), 0)
-		c.wait(g)
+		c.wait(g.idle)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -123,8 +124,8 @@ func (c *closing) cut(g *Gate, why error) error {
 	return c.err
 }
 
-// wait waits for a grace until all have left the shut gate.
-func (c *closing) wait(g *Gate) {
+// wait waits for done, for a grace at most.
+func (c *closing) wait(done <-chan struct{}) {
 	grace := moment
 	if s := c.latest.Load(); s != nil {
 		grace = s.grace
@@ -132,7 +133,7 @@ func (c *closing) wait(g *Gate) {
 	patience := time.NewTimer(grace)
 	defer patience.Stop()
 	select {
-	case <-g.idle:
+	case <-done:
 	case <-patience.C:
 	}
 }

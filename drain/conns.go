@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // A tracker knows the connections that an http.Server forgets: those that have sent
@@ -103,26 +104,57 @@ func (t *tracker) closeNew() (gone <-chan struct{}) {
 	}
 	gone = t.gone.c
 	t.mu.Unlock()
-	t.close(func(s http.ConnState) bool { return s == http.StateNew })
+	t.close(func(_ net.Conn, s http.ConnState) bool { return s == http.StateNew })
 	return gone
 }
 
-// closeIdle closes the connections that wait for a request.
-func (t *tracker) closeIdle() { t.close(func(s http.ConnState) bool { return s == http.StateIdle }) }
+// closeIdle closes the TLS connections that wait for a request, without the goodbye
+// that http.Server waits for under its lock. It leaves HTTP/2 to http.Server: only
+// after GOAWAY does a client repeat a request that is on its way.
+func (t *tracker) closeIdle() {
+	t.close(func(c net.Conn, s http.ConnState) bool {
+		tc, ok := c.(*tls.Conn)
+		return ok && s == http.StateIdle && tc.ConnectionState().NegotiatedProtocol != "h2"
+	})
+}
+
+// farewell is longer than the second that net/http keeps an HTTP/2 connection open
+// after GOAWAY, so that the client can read it.
+const farewell = 1200 * time.Millisecond
+
+// empty waits until http.Server has no connection left, and reports whether that
+// was before ctx ended. It closes the new ones at once, and idle ones after a
+// farewell, since net/http forgets those that turn to HTTP/2 after Shutdown said
+// GOAWAY to the others (golang/go#81153).
+func (t *tracker) empty(ctx context.Context) bool {
+	gone := t.closeNew()
+	again := time.NewTicker(farewell)
+	defer again.Stop()
+	for {
+		select {
+		case <-gone:
+			return true
+		case <-again.C:
+			t.close(func(_ net.Conn, s http.ConnState) bool { return s == http.StateIdle })
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
 
 // closeAll closes all connections, those too that are still to arrive.
 func (t *tracker) closeAll() {
 	t.closeNew()
-	t.close(func(http.ConnState) bool { return true })
+	t.close(func(net.Conn, http.ConnState) bool { return true })
 }
 
 // close closes the plain connections, as the goodbye of a TLS one may block for
 // 5 s. It does so without the lock, which Close takes.
-func (t *tracker) close(which func(http.ConnState) bool) {
+func (t *tracker) close(which func(net.Conn, http.ConnState) bool) {
 	t.mu.Lock()
 	var cs []net.Conn
 	for c, noted := range t.open {
-		if which(current(c, noted)) {
+		if which(c, current(c, noted)) {
 			cs = append(cs, c)
 		}
 	}

@@ -1,6 +1,7 @@
 package drain
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -87,7 +88,7 @@ type Server struct {
 	accepting atomic.Pointer[listener] // while Serve runs
 	rested    atomic.Bool              // the listener does not accept any more
 	down      atomic.Bool              // http.Server was asked to shut down: its hooks run once
-	ended     event                    // Stop has ended well, or Kill has ended
+	ended     event                    // Stop has ended before its time was over, or Kill has ended
 	closing   closing
 	tracker   tracker
 }
@@ -118,6 +119,7 @@ func (s *Server) ListenAndServe(ctx context.Context) error {
 	cut := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(cut)
+		s.setup.Do(s.begin)
 		g := s.gate()
 		g.shut(ctx)
 		s.closing.cut(g, context.Cause(ctx))
@@ -127,7 +129,7 @@ func (s *Server) ListenAndServe(ctx context.Context) error {
 	err = s.serve(l)
 	if !stop() {
 		<-cut
-		if !s.down.Load() {
+		if errors.Is(err, http.ErrServerClosed) { // not by the Step
 			return context.Cause(ctx)
 		}
 	}
@@ -206,20 +208,24 @@ func (s *Server) stop(ctx context.Context) error {
 	} else {
 		down <- nil
 	}
-	if err := s.closing.close(ctx, g); err != nil {
+	err := s.closing.close(ctx, g)
+	if err != nil && ctx.Err() != nil {
 		return err
 	}
-	select {
-	case <-s.tracker.closeNew(): // sooner than Shutdown, which polls twice a second
-	case <-ctx.Done():
+	if !s.tracker.empty(ctx) { // sooner than Shutdown, which polls twice a second
 		return fmt.Errorf("drain: answers not sent yet: %w", context.Cause(ctx))
 	}
 	cancel()
-	if err := <-down; err != nil && !errors.Is(err, context.Canceled) {
-		return err
+	select {
+	case failed := <-down:
+		if !errors.Is(failed, shutdown.Err()) {
+			err = cmp.Or(err, failed)
+		}
+	case <-ctx.Done():
+		return fmt.Errorf("drain: listener not closed yet: %w", context.Cause(ctx))
 	}
 	s.ended.happen()
-	return nil
+	return err
 }
 
 // leave makes clients and balancers go elsewhere, in the order that Server
@@ -238,8 +244,11 @@ func (s *Server) leave(ctx context.Context) {
 	l.rest(ctx)
 	s.rested.Store(true)
 	s.linger(ctx, begin)
+	if ctx.Err() != nil { // Kill may be closing the listener with net/http's lock held
+		return
+	}
 	s.tracker.closeIdle()
-	s.HTTP.SetKeepAlivesEnabled(false) // closes the other connections after their answers
+	s.HTTP.SetKeepAlivesEnabled(false) // closes the other idle ones, but not HTTP/2: Shutdown sends GOAWAY there
 }
 
 // kill names who is within before it closes their connections, upon which they
@@ -255,16 +264,22 @@ func (s *Server) kill() {
 	}
 	s.closing.kill(g)
 	s.close()
-	s.closing.wait(g)
+	s.closing.wait(g.idle)
 	s.ended.happen()
 }
 
 // close closes the listeners and all connections: first those that net/http
-// does not know, and TLS ones without a goodbye that could block.
+// does not know, and TLS ones without a goodbye that could block. It does not wait
+// long for a listener whose Close or Accept does not return, as net/http does.
 func (s *Server) close() {
 	s.tracker.closeAll()
 	if s.HTTP != nil {
-		s.HTTP.Close()
+		closed := make(chan struct{})
+		go func() { // ends with that Close and Accept
+			defer close(closed)
+			s.HTTP.Close()
+		}()
+		s.closing.wait(closed)
 	}
 }
 

@@ -39,57 +39,85 @@ func TestServerHTTP2Stages(t *testing.T) {
 			time.Sleep(20 * ms)
 		}
 	}
-	swept := func(c *tls.Conn) { // until Shutdown has closed the listener, which it does before
-		for {
-			other, err := net.Dial("tcp", c.RemoteAddr().String())
-			if err != nil {
-				return
-			}
-			other.Close()
-			time.Sleep(ms)
-		}
-	}
 	for _, tt := range []struct {
 		name   string
 		before func(*tls.Conn) // the stop
 		during func(*tls.Conn)
+		after  bool // the sweep, it turns to HTTP/2
 	}{
-		{"silent", nil, nil},
-		{"half a handshake", func(c *tls.Conn) { io.WriteString(c.NetConn(), "\x16\x03\x01\x02\x00") }, nil},
-		{"a handshake", func(c *tls.Conn) { say(c, "") }, nil},
-		{"a preface", func(c *tls.Conn) { say(c, preface) }, nil},
-		{"a preface byte by byte", nil, func(c *tls.Conn) { trickle(c, preface) }},
-		{"headers byte by byte", func(c *tls.Conn) { say(c, preface+headers) }, func(c *tls.Conn) { trickle(c, strings.Repeat("x", 100)) }},
-		{"a preface after the sweep", func(c *tls.Conn) { say(c, "") }, func(c *tls.Conn) { swept(c); say(c, preface) }},
-		{"a handshake after the sweep", nil, func(c *tls.Conn) { swept(c); say(c, preface) }},
+		{"silent", nil, nil, false},
+		{"half a handshake", func(c *tls.Conn) { io.WriteString(c.NetConn(), "\x16\x03\x01\x02\x00") }, nil, false},
+		{"a handshake", func(c *tls.Conn) { say(c, "") }, nil, false},
+		{"a preface", func(c *tls.Conn) { say(c, preface) }, nil, false},
+		{"a preface byte by byte", nil, func(c *tls.Conn) { trickle(c, preface) }, false},
+		{"headers byte by byte", func(c *tls.Conn) { say(c, preface+headers) }, func(c *tls.Conn) { trickle(c, strings.Repeat("x", 100)) }, false},
+		{"a preface after the sweep", func(c *tls.Conn) { say(c, "") }, nil, true},
+		{"a handshake after the sweep", nil, nil, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			s := serve(t, &drain.Server{HTTP: &http.Server{TLSConfig: certified()}}, nil)
+			swept, turned := make(chan struct{}), make(chan string, 100)
+			web := &http.Server{TLSConfig: certified(), ConnState: func(c net.Conn, state http.ConnState) {
+				if state == http.StateIdle {
+					turned <- c.RemoteAddr().String()
+				}
+			}}
+			web.RegisterOnShutdown(func() { close(swept) })
+			s := serve(t, &drain.Server{HTTP: web}, nil)
 			hold := s.begin("/hold")
 			c := s.dialHTTP2()
 			<-s.conns
 			if tt.before != nil {
 				tt.before(c)
 			}
-			done := s.stop(t.Context(), 4*time.Second)
+			done := s.stop(t.Context(), 10*time.Second)
 			var wg sync.WaitGroup
 			defer wg.Wait()
 			if tt.during != nil {
 				wg.Go(func() { tt.during(c) })
 			}
-			s.turnedAway()
+			<-swept
+			if tt.after {
+				time.Sleep(20 * ms) // net/http's own hook runs beside ours
+				say(c, preface)
+				for addr := ""; addr != c.LocalAddr().String(); {
+					addr = <-turned
+				}
+			}
 			close(s.free)
 			if err := <-hold; err != nil {
 				t.Errorf("the request within: %v", err)
 			}
-			if got := <-done; got.err != nil || got.over(2*time.Second) { // GOAWAY takes net/http 1 s
+			if got := <-done; got.err != nil || got.over(3*time.Second) { // GOAWAY takes net/http 1 s
 				t.Errorf("took %v: %v", got.Took, got.err)
 			}
 			if !closed(c.NetConn()) {
 				t.Error("the connection is open")
 			}
 		})
+	}
+}
+
+// An idle connection is closed after GOAWAY: without it a client does not know that
+// the request it has just sent was not processed, and does not send a POST again.
+func TestServerHTTP2Goodbye(t *testing.T) {
+	s := serve(t, &drain.Server{HTTP: &http.Server{TLSConfig: certified()}}, nil)
+	c := s.dialHTTP2()
+	io.WriteString(c, preface)
+	<-s.conns
+	done := s.stop(t.Context(), 10*time.Second)
+	const goAway = 7
+	for frame := make([]byte, 9); frame[3] != goAway; {
+		_, err := io.ReadFull(c, frame)
+		if err == nil {
+			_, err = io.CopyN(io.Discard, c, int64(frame[0])<<16|int64(frame[1])<<8|int64(frame[2]))
+		}
+		if err != nil {
+			t.Fatalf("no GOAWAY: %v", err)
+		}
+	}
+	if got := <-done; got.err != nil || got.over(3*time.Second) {
+		t.Errorf("took %v: %v", got.Took, got.err)
 	}
 }
 

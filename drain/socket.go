@@ -90,7 +90,7 @@ func (l *listener) rest(ctx context.Context) {
 	if l.kept != nil {
 		l.kept.SetDeadline(time.Unix(1, 0))
 	} else {
-		l.shut()
+		go l.shut() // Accept returns then; a Close that blocks must not hold up the step
 	}
 	select {
 	case <-l.quiet.c:
