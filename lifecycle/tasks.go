@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/evenkeel-go/evenkeel/internal/count"
 	"github.com/evenkeel-go/evenkeel/internal/labels"
 	"github.com/evenkeel-go/evenkeel/internal/logs"
 	"github.com/evenkeel-go/evenkeel/internal/wire"
@@ -29,10 +30,8 @@ type tasks struct {
 	slots    chan struct{} // a token for each live task; nil without a Limit
 	stopping chan struct{} // closed when the stop begins; nil without a Limit
 
-	// word is twice the number of live tasks, plus one once closed. No task
-	// slips in behind the close.
-	word atomic.Int64
-	wake chan struct{} // has room for one: word fell to 0, or the stop began
+	within count.Count   // the live tasks, and before the launch Run itself
+	wake   chan struct{} // has room for one: the last task has left, or the stop began
 
 	gaveUp atomic.Bool               // a Step has waited for as long as it could
 	until  atomic.Pointer[time.Time] // when the Step stops waiting; nil before it began
@@ -42,7 +41,7 @@ type tasks struct {
 	cause atomic.Pointer[error] // of the stop; nil before
 
 	mu       sync.Mutex
-	idle     chan struct{} // made by close, or nil where no task lived; closed when word falls to 1
+	idle     chan struct{} // made by close, or nil if no task was live then; closed when the last one has left
 	failures []error
 	returned bool            // Run has: a failure is too late for it
 	soft     context.Context // made when Stopping first asks for it
@@ -58,7 +57,7 @@ func (t *tasks) init(ctx context.Context, limit int) {
 	if limit > 0 {
 		t.slots, t.stopping = make(chan struct{}, limit), make(chan struct{})
 	}
-	t.word.Store(2) // Run's own, until launched: so the first tasks' end is not taken for that of all
+	t.within.TryEnter() // Run's own, until launched: so the first tasks' end is not taken for that of all
 }
 
 // groupKey is the key of the tasks that a context belongs to.
@@ -100,21 +99,15 @@ func (t *tasks) start(k task, until <-chan struct{}, waits func()) error {
 	if t.slots != nil && !t.acquire(until, waits) {
 		return ErrStopped
 	}
-	for {
-		n := t.word.Load()
-		if n&1 != 0 {
-			t.release()
-			return ErrStopped
-		}
-		if t.word.CompareAndSwap(n, n+2) {
-			break
-		}
+	if !t.within.TryEnter() {
+		t.release()
+		return ErrStopped
 	}
 	go t.run(t.named(k.name), k.f)
 	return nil
 }
 
-// run is a task's goroutine. What waits for the word's count waits for it. The
+// run is a task's goroutine. What waits for within waits for it. The
 // name's count is raised here and not in start: there, where each task's name is
 // read, it made Group and Go slower by 5 %, and here by nothing that can be measured.
 func (t *tasks) run(ctx *named, f func(context.Context) error) {
@@ -206,11 +199,13 @@ func same(a, b error) bool {
 
 // leave counts a task out, or Run's own hold.
 func (t *tasks) leave() {
-	switch t.word.Add(-2) {
-	case 0:
-		wake(t.wake)
-	case 1:
+	n, closed := t.within.Leave()
+	switch {
+	case n > 0:
+	case closed:
 		close(t.idle)
+	default:
+		wake(t.wake)
 	}
 }
 
@@ -231,7 +226,11 @@ func (t *tasks) wait(ctx context.Context) error {
 	}
 }
 
-func (t *tasks) live() int   { return int(t.word.Load() >> 1) }
+func (t *tasks) live() int {
+	n, _ := t.within.Within()
+	return n
+}
+
 func (t *tasks) quiet() bool { return t.live() == 0 }
 
 // stop begins the stop, and returns its cause: the first counts.
@@ -267,26 +266,24 @@ func (t *tasks) close(why error) {
 	t.cancel(why)
 }
 
-// closeQuiet closes where no task lives, and reports whether that is so now.
-func (t *tasks) closeQuiet() bool {
-	return t.word.Load() == 1 || t.word.CompareAndSwap(0, 1)
-}
+// closeQuiet closes if no task is live, and reports whether that is so now.
+func (t *tasks) closeQuiet() bool { return t.within.ShutEmpty() }
 
-// closeLive closes where tasks live, unless somebody has.
+// closeLive closes while tasks are live, unless that was done.
 func (t *tasks) closeLive() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.word.Load()&1 != 0 {
+	if _, closed := t.within.Within(); closed {
 		return
 	}
 	t.idle = make(chan struct{})
-	if t.word.Or(1) == 0 { // the last one has left meanwhile
+	if t.within.Shut() == 0 { // the last one has left meanwhile
 		close(t.idle)
 	}
 	wake(t.wake)
 }
 
-// errReached is the cause where a plan that is not the group's own has its Step.
+// errReached is the cause if a plan that is not the group's own has its Step.
 var errReached = fmt.Errorf("lifecycle: a drain plan reached the tasks: %w", context.Canceled)
 
 // end is the group's Step.

@@ -12,9 +12,22 @@ type Count struct {
 }
 
 // Enter adds one and reports whether the count is open. After false the caller
-// takes the one back by Leave at once. This is a single atomic operation for each
-// entry; a loop of compare-and-swap costs more under contention.
+// takes the one back by Leave at once. It is a single atomic operation.
 func (c *Count) Enter() (open bool) { return c.word.Add(2)&1 == 0 }
+
+// TryEnter adds one if the count is open, and reports whether it did. Unlike Enter it
+// never counts what it turns away, at the price of a loop of compare-and-swap.
+func (c *Count) TryEnter() bool {
+	for {
+		n := c.word.Load()
+		if n&1 == 1 {
+			return false
+		}
+		if c.word.CompareAndSwap(n, n+2) {
+			return true
+		}
+	}
+}
 
 // Leave takes one back. It returns how many are left, which is negative after a
 // Leave without an Enter, and whether the count is shut.

@@ -37,6 +37,15 @@ func TestCount(t *testing.T) {
 	if c.Enter(); c.Shut() != 0 {
 		t.Error("the count does not recover")
 	}
+	if n, _ := c.Within(); c.TryEnter() || n != 0 {
+		t.Errorf("tried to enter a shut count: %d", n)
+	}
+	if c = (Count{}); !c.TryEnter() {
+		t.Error("an open count turned one away")
+	}
+	if n, shut := c.Within(); n != 1 || shut {
+		t.Errorf("%d, %v", n, shut)
+	}
 }
 
 // Nothing enters behind the shutting: once it is shut and empty it stays so.
