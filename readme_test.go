@@ -56,7 +56,7 @@ func Example() {
 
 // If its port is taken, the README's program says so and exits with 1.
 func TestReadmePortTaken(t *testing.T) {
-	if l, err := net.Listen("tcp", ":8080"); err == nil {
+	if l, err := net.Listen("tcp", "127.0.0.1:8080"); err == nil {
 		defer l.Close()
 	} // else another process has it, which is as good
 	out, status := proctest.Start(t, "readme").Ended()

@@ -53,14 +53,15 @@ func freeAddr(t *testing.T) string {
 }
 
 func start(t *testing.T, addr, state string) *gateway {
-	g := &gateway{t, addr, exec.Command(os.Args[0], "-addr", addr, "-state", state, "-settle", "100ms"), new(strings.Builder)}
+	admin := freeAddr(t)
+	g := &gateway{t, addr, exec.Command(os.Args[0], "-addr", addr, "-admin", admin, "-state", state, "-settle", "100ms"), new(strings.Builder)}
 	g.cmd.Env = append(os.Environ(), "EVENKEEL_GATEWAY=1", "GORACE=atexit_sleep_ms=0")
 	g.cmd.Stderr = g.log
 	if err := g.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { g.cmd.Process.Kill() })
-	ready(t, addr)
+	ready(t, admin)
 	return g
 }
 
@@ -194,11 +195,11 @@ func TestRestarts(t *testing.T) {
 
 // TestNothingLeft runs the program inside the test.
 func TestNothingLeft(t *testing.T) {
-	addr, state := freeAddr(t), t.TempDir()
+	addr, admin, state := freeAddr(t), freeAddr(t), t.TempDir()
 	lifecycle.VerifyNone(t)
 	done := make(chan error, 1)
-	go func() { done <- run(addr, state, 0, slog.New(slog.NewTextHandler(io.Discard, nil))) }()
-	ready(t, addr)
+	go func() { done <- run(addr, admin, state, 0, slog.New(slog.NewTextHandler(io.Discard, nil))) }()
+	ready(t, admin)
 	heard := make(chan error, 1)
 	go func() {
 		_, texts, err := events(addr, 0)

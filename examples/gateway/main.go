@@ -5,14 +5,19 @@
 //	curl -d 'text=hello' localhost:8080/messages
 //	curl localhost:8080/events
 //
-// At a SIGTERM every listener is told to come back, and finds what it missed.
+// At a SIGTERM every listener gets a goodbye, comes back, and finds what it missed.
+// Probes, metrics and profiles have a port of their own, which closes last:
+//
+//	curl localhost:8081/readyz
 package main
 
 import (
 	"context"
+	"expvar"
 	"flag"
 	"log/slog"
 	"net/http"
+	"net/http/pprof"
 	"os"
 	"path/filepath"
 	"time"
@@ -24,15 +29,16 @@ import (
 
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "listen on `HOST:PORT`")
+	admin := flag.String("admin", "127.0.0.1:8081", "listen on `HOST:PORT` for probes, metrics and profiles")
 	state := flag.String("state", ".", "`directory` of the database and the ledger")
-	settle := flag.Duration("settle", 3*time.Second, "twice the interval at which a load balancer asks for /readyz")
+	settle := flag.Duration("settle", 3*time.Second, "the interval at which a load balancer asks for /readyz, times its failure threshold and one")
 	flag.Parse()
 	log := slog.New(slog.NewJSONHandler(os.Stderr, nil)).With("pid", os.Getpid())
 	slog.SetDefault(log) // ExitCode's
-	os.Exit(lifecycle.ExitCode(run(*addr, *state, *settle, log)))
+	os.Exit(lifecycle.ExitCode(run(*addr, *admin, *state, *settle, log)))
 }
 
-func run(addr, state string, settle time.Duration, log *slog.Logger) error {
+func run(addr, admin, state string, settle time.Duration, log *slog.Logger) error {
 	ctx, stop := lifecycle.WithSignals(context.Background()) // first signal drains, second forces, third kills
 	defer stop()
 
@@ -48,8 +54,6 @@ func run(addr, state string, settle time.Duration, log *slog.Logger) error {
 
 	var requests drain.Gate
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /readyz", g.Readyz)
-	mux.HandleFunc("GET /livez", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("POST /messages", messages.post)
 	mux.HandleFunc("GET /events", messages.events)
 	mux.HandleFunc("GET /socket", messages.socket)
@@ -60,12 +64,21 @@ func run(addr, state string, settle time.Duration, log *slog.Logger) error {
 		Name:   func(r *http.Request) string { return r.URL.Path + " of " + r.FormValue("session") },
 	}
 
+	private := http.NewServeMux()
+	private.HandleFunc("GET /readyz", g.Readyz)
+	private.HandleFunc("GET /livez", func(http.ResponseWriter, *http.Request) {})
+	private.Handle("GET /debug/vars", expvar.Handler())
+	private.HandleFunc("GET /debug/pprof/", pprof.Index)
+	ops := &drain.Server{HTTP: &http.Server{Addr: admin, Handler: private, ReadHeaderTimeout: 10 * time.Second}}
+
 	g.Drain = drain.Plan{Budget: 25 * time.Second, Phases: []drain.Phase{
 		{Name: "requests", Timeout: 20 * time.Second, Steps: []drain.Step{web.Step()}},
 		{Name: "tasks", Reserve: time.Second, Steps: []drain.Step{g.Step()}},
 		{Name: "database", Reserve: time.Second, Steps: []drain.Step{drain.Close("messages", &messages)}},
+		{Name: "admin", Reserve: time.Second, Steps: []drain.Step{ops.Step()}},
 	}}
 	g.Go("http", web.ListenAndServe)
+	g.Go("admin", ops.ListenAndServe)
 	g.Go("prune", restart.Policy{Logger: log}.Wrap(messages.prune))
 	g.Go("watchdog", lifecycle.Watchdog(messages.alive))
 
