@@ -49,7 +49,7 @@ type Group struct {
 	// slog.Default: a task or Start that fails, a step that returns late.
 	// The group that main runs, under the context of [WithSignals] or [WithFlag]
 	// itself, also logs a panic there when it happens, as the process may be
-	// killed in the drain, and each task that a stop keeps from starting.
+	// killed in the drain, and each task that a stop finds waiting for the Limit.
 	Logger *slog.Logger
 
 	tasks atomic.Pointer[tasks] // set, to body, when tasks may start

@@ -296,6 +296,13 @@ func TestGroupTaskNotStarted(t *testing.T) {
 	if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, `level=WARN msg="task not started" task=b`) {
 		t.Errorf("log %q", got)
 	}
+	ended, flag := lifecycle.WithFlag(t.Context())
+	flag.Raise(nil)
+	var g lifecycle.Group
+	g.Go("c", until)
+	if err := g.Run(ended); err != nil || strings.Contains(log.String(), "task=c") {
+		t.Errorf("a stop before Run: %v, log %q", err, log)
+	}
 }
 
 // A handler that panics, ends its goroutine or blocks costs lines, and Run the

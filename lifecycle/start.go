@@ -48,8 +48,10 @@ func (g *Group) start(ctx context.Context) error {
 // launch starts the queued tasks, unless a stop came first. It notifies once they
 // run, or once those run that Limit allows.
 func (g *Group) launch(ctx context.Context, t *tasks) {
-	if ctx.Err() != nil {
+	unstarted := t.loud
+	if ctx.Err() != nil { // then no task runs, as Run's caller knows
 		t.stop(context.Cause(ctx))
+		unstarted = t.log
 	}
 	g.mu.Lock()
 	queue := g.queue
@@ -65,8 +67,8 @@ func (g *Group) launch(ctx context.Context, t *tasks) {
 	}
 	for _, q := range queue {
 		if ctx.Err() != nil || t.stopCause() != nil || t.start(q, ctx.Done(), tell) != nil {
-			if t.loud != nil {
-				t.loud.WarnContext(ctx, "task not started", "task", q.name)
+			if unstarted != nil {
+				unstarted.WarnContext(ctx, "task not started", "task", q.name)
 			}
 		}
 	}
