@@ -19,7 +19,7 @@ import (
 //	closes the listener: new connections are refused, so a balancer tries another
 //	  backend; probes on this listener are refused too
 //	serves one more request of each kept connection, with Connection: close
-//	closes the connections that are idle
+//	closes the connections that are idle, and sends GOAWAY on those of HTTP/2
 //	runs the hooks of http.Server.RegisterOnShutdown
 //	refuses further requests with 503, Retry-After and Connection: close
 //	ends the [Stopping] contexts of streams, one by one
