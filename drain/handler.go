@@ -50,7 +50,7 @@ func (s *Server) handle(next http.Handler, w http.ResponseWriter, r *http.Reques
 	defer v.end()
 	// In HTTP/2 this is GOAWAY, and the client opens a new connection: not before
 	// another instance will take it.
-	if s.closing.begun() && (r.ProtoMajor == 1 || s.rested.Load()) && r.Header.Get("Upgrade") == "" {
+	if s.closing.begun() && (r.ProtoMajor == 1 || s.rested()) && r.Header.Get("Upgrade") == "" {
 		goAway(w, r)
 	}
 	if c != nil && r.ProtoMajor == 1 {

@@ -20,8 +20,9 @@ import (
 //	  backend; probes on this listener are refused too
 //	serves one more request of each kept connection, with Connection: close
 //	closes the connections that are idle, and sends GOAWAY on those of HTTP/2
-//	runs the hooks of http.Server.RegisterOnShutdown
-//	refuses further requests with 503, Retry-After and Connection: close
+//	runs the hooks of http.Server.RegisterOnShutdown; HTTP/2 clients get GOAWAY
+//	refuses further requests: http.Server drops those of HTTP/1 without an answer,
+//	  others get 503 with Retry-After
 //	ends the [Stopping] contexts of streams, one by one
 //	waits for every request that it admitted and every hijacked connection
 //
@@ -38,9 +39,9 @@ import (
 // last phase: a drain that the program began itself is not to fail its liveness
 // probe, and the last scrape should see the drain.
 //
-// A browser's EventSource does not come back after a 503. A handler that ends
-// its stream can send a retry field that lasts until the deadline of the
-// Stopping context.
+// A browser's EventSource comes back after a refused connection, but not after a
+// 503, which a balancer may answer for it. A handler that ends its stream can send a
+// retry field that lasts until the deadline of the Stopping context.
 //
 // For HTTP/2 without TLS, set HTTP.Protocols. The older h2c.NewHandler of
 // golang.org/x/net hides its requests: the Server does not count, refuse or wait
@@ -86,7 +87,6 @@ type Server struct {
 	born      time.Time                // when setup ran
 	latest    atomic.Int64             // how long after that the latest request arrived
 	accepting atomic.Pointer[listener] // while Serve runs
-	rested    atomic.Bool              // the listener does not accept any more
 	down      atomic.Bool              // http.Server was asked to shut down: its hooks run once
 	ended     event                    // Stop has ended before its time was over, or Kill has ended
 	closing   closing
@@ -198,17 +198,10 @@ func (s *Server) stop(ctx context.Context) error {
 	s.setup.Do(s.begin)
 	s.closing.begin(ctx)
 	s.leave(ctx)
-	g := s.gate()
-	g.shut(ctx)
 	shutdown, cancel := context.WithCancel(ctx)
 	defer cancel()
-	down := make(chan error, 1)
-	if s.HTTP != nil && !s.down.Swap(true) {
-		go func() { down <- s.HTTP.Shutdown(shutdown) }() // ends with this call or soon after
-	} else {
-		down <- nil
-	}
-	err := s.closing.close(ctx, g)
+	down := s.shutdown(shutdown)
+	err := s.closing.close(ctx, s.gate())
 	if err != nil && ctx.Err() != nil {
 		return err
 	}
@@ -242,7 +235,6 @@ func (s *Server) leave(ctx context.Context) {
 		return
 	}
 	l.rest(ctx)
-	s.rested.Store(true)
 	s.linger(ctx, begin)
 	if ctx.Err() != nil { // Kill may be closing the listener with net/http's lock held
 		return
@@ -257,15 +249,25 @@ func (s *Server) leave(ctx context.Context) {
 func (s *Server) kill() {
 	s.setup.Do(s.begin)
 	g := s.gate()
-	if s.HTTP != nil && !s.down.Swap(true) {
-		ended, cancel := context.WithCancel(context.Background())
-		cancel()
-		go s.HTTP.Shutdown(ended) // for its hooks; returns when the listeners are closed, below at the latest
-	}
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	s.shutdown(ended) // for its hooks
 	s.closing.kill(g)
 	s.close()
 	s.closing.wait(g.idle)
 	s.ended.happen()
+}
+
+// shutdown begins http.Server's Shutdown, and so its hooks, unless that was done.
+// The goroutine ends soon after ctx, or when the listeners are closed.
+func (s *Server) shutdown(ctx context.Context) <-chan error {
+	down := make(chan error, 1)
+	if s.HTTP == nil || s.down.Swap(true) {
+		down <- nil
+		return down
+	}
+	go func() { down <- s.HTTP.Shutdown(ctx) }()
+	return down
 }
 
 // close closes the listeners and all connections: first those that net/http
@@ -281,6 +283,12 @@ func (s *Server) close() {
 		}()
 		s.closing.wait(closed)
 	}
+}
+
+// rested reports whether the step has stopped accepting.
+func (s *Server) rested() bool {
+	l := s.accepting.Load()
+	return l != nil && l.rested.happened()
 }
 
 func (s *Server) gate() *Gate {
