@@ -280,7 +280,11 @@ func (g *Group) run(ctx context.Context) error {
 	g.report, g.drained = report, true
 	g.mu.Unlock()
 	t.cancel(why)
-	return t.result(err)
+	var deadline time.Time
+	if report != nil {
+		deadline = report.Deadline
+	}
+	return t.result(err, deadline)
 }
 
 func (g *Group) drain(ctx context.Context, t *tasks, progress func(int, time.Time)) (*drain.Report, error) {

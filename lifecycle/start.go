@@ -42,7 +42,7 @@ func (g *Group) start(ctx context.Context) error {
 	case <-stop.Force.Done():
 	case <-patience.C:
 	}
-	return leaked(owner, 1)
+	return look(owner).leaked(1, time.Now().Add(time.Second))
 }
 
 // launch starts the queued tasks, unless a stop came first. It notifies once they

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/evenkeel-go/evenkeel/internal/labels"
 	"github.com/evenkeel-go/evenkeel/internal/logs"
@@ -122,7 +123,7 @@ func (s *Stream[T]) Close(ctx context.Context) error {
 	case <-s.done:
 		return s.err
 	case <-ctx.Done():
-		return fmt.Errorf("lifecycle: stream: %w: %w", context.Cause(ctx), leaked(s.label, 1))
+		return fmt.Errorf("lifecycle: stream: %w: %w", context.Cause(ctx), look(s.label).leaked(1, time.Now().Add(time.Second)))
 	}
 }
 

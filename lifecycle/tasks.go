@@ -43,6 +43,7 @@ type tasks struct {
 	mu       sync.Mutex
 	idle     chan struct{} // made by close, or nil if no task was live then; closed when the last one has left
 	failures []error
+	search   *search         // for the tasks that do not end
 	returned bool            // Run has: a failure is too late for it
 	soft     context.Context // made when Stopping first asks for it
 	tell     context.CancelCauseFunc
@@ -311,14 +312,19 @@ func (t *tasks) kill() {
 		return
 	}
 	t.gaveUp.Store(true)
+	t.mu.Lock()
+	if t.search == nil { // beside the last moments of the drain
+		t.search = look(t.owner)
+	}
+	t.mu.Unlock()
 	<-t.idle // the drain abandons this; then it ends with the last task, and says so
 }
 
 // result ends the wait for tasks, and joins what went wrong.
-func (t *tasks) result(drained error) error {
+func (t *tasks) result(drained error, deadline time.Time) error {
 	var leak error
 	if n := t.live(); n > 0 {
-		leak = t.leaked(n)
+		leak = t.leaked(n, deadline)
 		t.log.ErrorContext(t, "tasks left", "live", n, "error", leak)
 	}
 	t.mu.Lock()
