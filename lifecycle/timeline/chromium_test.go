@@ -87,8 +87,8 @@ func TestChromium(t *testing.T) {
 				events += len(c.Events)
 				links += len(c.Events) - 1
 				for _, e := range c.Events[1:] {
-					if !strings.Contains(body, "</a> "+e.Rule) {
-						t.Errorf("a link does not name its rule: %s", e.Rule)
+					if !strings.Contains(body, "</a> "+e.Causes[0].Rule) {
+						t.Errorf("a link does not name its rule: %s", e.Causes[0].Rule)
 					}
 				}
 			}

@@ -45,13 +45,17 @@ func ExampleEvent() {
 `)
 	t := timeline.Read(timeline.Input{Name: "gateway", Reader: log})
 	events := t.Chains[0].Events
-	for e := events[len(events)-1]; e != nil; e = e.Cause {
-		fmt.Println(e.Text, "<-", e.Rule)
+	for e := events[len(events)-1]; ; e = e.Causes[0].Event {
+		if len(e.Causes) == 0 {
+			fmt.Println(e.Text)
+			break
+		}
+		fmt.Println(e.Text, "<-", e.Causes[0].Rule)
 	}
 	// Output:
 	// phase requests <- the drain under way
 	// drain began <- the stop of the same process
-	// received SIGTERM <-
+	// received SIGTERM
 }
 
 // What an outage cost.

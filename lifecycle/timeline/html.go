@@ -109,7 +109,7 @@ func (t *Timeline) draw() *page {
 		}
 	}
 	p.waits()
-	for _, kind := range []Kind{Order, Signal, Stop, Failure, Drain, Phase, Step, Cut, Exit, Wait, Start, Reconnect, Answer} {
+	for _, kind := range kinds {
 		if slices.ContainsFunc(rows, func(r *row) bool { return r.Kind == kind }) {
 			p.Legend = append(p.Legend, kind)
 		}

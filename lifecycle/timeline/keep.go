@@ -10,6 +10,7 @@ import (
 const (
 	mostEvents = 5000
 	mostUnread = 100
+	mostSpans  = 64
 )
 
 // add makes an event, at the end of the chain of its cause or as the root of a
@@ -17,51 +18,57 @@ const (
 // repeats the one before is counted there.
 func (k *linker) add(l *line, p *Process, kind Kind, cause *Event, rule string) *Event {
 	text := l.text(kind)
-	if kind == Start && l.kind() != Start {
+	if kind == Start && l.kind != Start {
 		text = say("starts", ": %s", l.msg)
 	}
 	if b := p.ending(l.at); b != nil && b.Kind == kind && b.Text == text && b.Session == l.session && kind == Failure {
 		b.Times++
+		b.also(l)
 		return b
 	}
 	e := &Event{
 		Time: l.at, Process: p, Kind: kind, Text: text, Session: l.session, Times: 1, Attrs: l.list(), Input: l.in.Name, Line: l.n,
-		Cause: cause,
+		seen: l.at, noTime: l.at.IsZero(), signal: l.signal, rule: l.ruleName(),
+	}
+	for _, n := range l.spans {
+		e.spans = append(e.spans, place{l.in.Name, n})
 	}
 	e.origin = e
 	if cause == nil {
 		e.chain = new(Chain)
 	} else {
 		e.chain = cause.chain
-		e.Rule = rule
 		if rule == "" {
-			e.Rule = follows(kind, cause)
+			rule = follows(kind, cause)
 		}
+		e.because(cause, rule)
 		if kind != Start && rule != byCutBefore && rule != byOpen { // else it is a new stop
 			e.origin = cause.origin
 		}
 	}
 	k.t.keep(e)
 	e.chain.Until = later(e.chain.Until, l.at)
-	if !l.systemd && slices.Contains([]Kind{Signal, Stop, Failure, Drain, Phase, Step}, kind) { // it is not systemd itself that stops
+	if p != nil && (!l.about() || kind != Order) && !(l.systemd && p.Name == "systemd") && l.role != reload && l.program != "kubelet" && slices.Contains([]Kind{Signal, Stop, Failure, Drain, Phase, Step}, kind) { // it is not a supervisor itself that stops
 		p.latest = e
 	}
 	return e
 }
 
-// ending returns the latest event of p's stop, unless it went on after that.
-func (p *Process) ending(at time.Time) *Event {
-	if p.latest == nil || at.Sub(p.latest.Time) > follow {
-		return nil
+// because adds a cause to an event.
+func (e *Event) because(cause *Event, rule string) {
+	if !slices.ContainsFunc(e.Causes, func(l Link) bool { return l.Event == cause }) {
+		e.Causes = append(e.Causes, Link{cause, rule, !slices.Contains(byTime, rule)})
 	}
-	return p.latest
 }
 
-// fails counts a process that failed, once.
-func (p *Process) fails(e *Event) {
-	if !p.failed {
-		p.failed = true
-		e.chain.Failures++
+// also notes a further line that tells the same.
+func (e *Event) also(l *line) {
+	e.seen = l.at
+	if len(e.spans) < mostSpans {
+		e.spans = append(e.spans, place{l.in.Name, l.n})
+	}
+	for _, n := range l.spans {
+		e.spans = append(e.spans, place{l.in.Name, n})
 	}
 }
 
@@ -75,7 +82,7 @@ func (t *Timeline) keep(e *Event) {
 	c := e.chain
 	if t.spare <= 0 || c.forgotten {
 		t.Forgotten++
-		e.Cause = nil // which may be forgotten too
+		e.Causes = nil // which may be forgotten too
 		return
 	}
 	if len(c.Events) == 0 {

@@ -1,13 +1,9 @@
 package timeline
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,18 +15,34 @@ import (
 type line struct {
 	in  *input
 	n   int
-	at  time.Time
+	at  time.Time // zero if there is no clock
 	key time.Time // its place among the lines of all inputs
 	msg string
+
+	stamp          // as the line has it
+	stamped string // "" if it has none
+
+	format, level, host, box, reason string
+	program                          string // as its format, or the line, names it
+	named                            bool   // the line itself says who writes it
 
 	pid, child       int
 	who, of, session string
 	signal           string // as SIGTERM
-	status           string // of an exit: a number, or empty where a signal was the end
+	status           string // of an exit: a number, or empty if a signal was the end
+	why, addr, needs string
+	role             string
 	took             time.Duration
 	isError          bool
 	systemd          bool // what systemd says about a unit
 	attrs            map[string]string
+
+	rule  *Rule
+	kind  Kind
+	spans []int // further lines that tell the same
+
+	apart time.Duration // between the two times of the line, one of them without a zone
+	twice bool          // there are two such
 }
 
 // Longer values are cut, and further attributes left out.
@@ -40,73 +52,122 @@ const (
 	shown   = 32 // kept with an event
 )
 
-// parse understands a line of JSON, of slog or of a journal.
-func (in *input) parse(text []byte) (*line, error) {
-	m, err := object(text)
-	if err != nil {
-		return nil, err
-	}
-	l := &line{in: in, n: in.lines, attrs: map[string]string{}}
-	if m["__REALTIME_TIMESTAMP"] != nil {
-		err = l.journal(m)
-	} else {
-		err = l.slog(m)
-	}
-	if err != nil {
-		return nil, err
-	}
-	l.settle()
-	return l, nil
-}
+var colours = regexp.MustCompile("\x1b\\[[0-9;?]*[A-Za-z]")
 
-func object(text []byte) (m map[string]any, err error) {
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.UseNumber()
-	switch err := d.Decode(&m); {
-	case err == io.ErrUnexpectedEOF:
-		return nil, errors.New("the line is torn")
-	case err != nil:
-		return nil, fmt.Errorf("not JSON: %w", err)
-	case d.More():
-		return nil, errors.New("more than one JSON value")
+// parse takes a line apart. headed is false if it does not begin as a line of any
+// format does, and belongs to the one before it.
+func (t *tables) parse(text string) (l *line, headed bool, err error) {
+	if strings.Contains(text, "\x1b") {
+		text = colours.ReplaceAllString(text, "")
 	}
-	return m, nil
-}
-
-// slog reads the record of a slog.JSONHandler. It changes nothing where it fails.
-func (l *line) slog(m map[string]any) error {
-	stamp, ok := m["time"].(string)
-	if !ok {
-		return errors.New("no time: neither slog's nor a journal's line")
-	}
-	at, err := time.Parse(time.RFC3339Nano, stamp)
-	if err != nil {
-		return fmt.Errorf("time: %w", err)
-	}
-	l.at = at
-	l.msg, _ = m["msg"].(string)
-	level, _ := m["level"].(string)
-	l.isError = strings.HasPrefix(level, "ERROR")
-	delete(m, "time")
-	delete(m, "level")
-	delete(m, "msg")
-	flatten("", m, l.attrs)
-	return nil
-}
-
-// flatten writes groups as prefixes of their members' keys.
-func flatten(prefix string, m map[string]any, into map[string]string) {
-	for _, key := range slices.Sorted(maps.Keys(m)) { // which of them are kept must not be chance
-		switch v := m[key].(type) {
-		case map[string]any:
-			flatten(prefix+key+".", v, into)
-		case nil:
-		default:
-			if len(into) < most {
-				into[prefix+key] = short(fmt.Sprint(v), longest)
+	l = new(line)
+	rest := strings.TrimSpace(text)
+	for depth := 0; depth < 5 && rest != ""; depth++ {
+		next, found, bad := t.peel(l, rest)
+		if bad != nil && depth == 0 {
+			return nil, false, bad
+		}
+		if !found {
+			if l.format != "" || depth == 0 {
+				l.msg = rest
 			}
+			break
+		}
+		if headed = true; next == "" {
+			break
+		}
+		l.msg, rest = next, strings.TrimSpace(next)
+	}
+	return l, headed, nil
+}
+
+// peel takes off the outermost format.
+func (t *tables) peel(l *line, text string) (rest string, found bool, err error) {
+	if text[0] == '{' {
+		m, err := object([]byte(text))
+		if err == nil {
+			rest, err = l.json(m)
+		}
+		return rest, err == nil, err
+	}
+	for i := range t.formats {
+		if rest := t.formats[i].read(l, text); rest != nil {
+			return *rest, true, nil
 		}
 	}
+	return "", l.logfmt(text), nil
+}
+
+// classify finds out what a line says, by the rules and the words of this library.
+func (t *tables) classify(l *line) {
+	l.settle()
+	if l.kind = l.own(); l.kind != nothing {
+		return
+	}
+	folded := strings.ToLower(l.msg)
+	for i := range t.rules {
+		r := &t.rules[i]
+		if r.hasOne(folded) && r.meant(l) {
+			before := *l
+			if r.apply(l) && l.sensible() {
+				break
+			}
+			*l = before
+		}
+	}
+	if l.kind == nothing && l.attributed() {
+		l.kind = Signal
+		if l.of != "" || l.child > 0 {
+			l.kind = Order
+		}
+	}
+	l.tidy()
+}
+
+// sensible reports whether what a rule has made of a line can be.
+func (l *line) sensible() bool {
+	if l.role == "attribute" {
+		l.role = ""
+		return l.signal != "" && l.of == "" && l.child == 0
+	}
+	if l.kind == Signal && l.signal == "" && l.role == "" && l.rule.re.NumSubexp() > 0 {
+		return false
+	}
+	if l.program == "systemd" && l.of != "" && !serviceLike(l.of) {
+		return false
+	}
+	return true
+}
+
+// serviceLike reports whether a unit is one that has processes.
+func serviceLike(unit string) bool {
+	for _, suffix := range []string{".target", ".socket", ".mount", ".slice", ".timer", ".path", ".swap", ".device", ".automount"} {
+		if strings.HasSuffix(unit, suffix) {
+			return false
+		}
+	}
+	return !strings.HasPrefix(unit, "target ") && !strings.HasPrefix(unit, "Session ") && !strings.HasPrefix(unit, "User Slice") && unit != "systemd-journald.service"
+}
+
+// tidy makes names what people call things.
+func (l *line) tidy() {
+	l.systemd = l.program == "systemd" && l.of != ""
+	l.of = unitName(l.of)
+	if l.program == "kubelet" || l.who == "kubelet" {
+		if c := l.attrs["container"]; c != "" {
+			l.of = c
+		}
+		l.of = l.of[strings.LastIndexByte(l.of, '/')+1:]
+	}
+}
+
+// silent are words before or after which a signal's name is only a name.
+var silent = regexp.MustCompile(`(?i)\b(?:ignor|handl(?:er|ers)\b|register|install|reset|mask|block|waiting for|listen|configur|would|option|default)`)
+
+// attributed reports whether the line has a signal among its attributes, and is
+// not about signals in general.
+func (l *line) attributed() bool {
+	return l.signal != "" && l.attrs["signal"] != "" && !silent.MatchString(l.msg) && l.severity() != 2
 }
 
 // list returns the attributes, sorted.
@@ -118,80 +179,33 @@ func (l *line) list() (list []string) {
 	return slices.Clone(list[:min(len(list), shown)])
 }
 
-// journal reads an entry of journalctl -o json. A message that is a line of slog
-// adds its attributes, and has the better time.
-func (l *line) journal(m map[string]any) error {
-	field := func(keys ...string) (s string) {
-		for _, key := range keys {
-			s = cmp.Or(s, text(m[key]))
-		}
-		return s
-	}
-	stamp := field("_SOURCE_REALTIME_TIMESTAMP", "__REALTIME_TIMESTAMP") // first its writer's, before it was received
-	us, err := strconv.ParseInt(stamp, 10, 64)
-	if err != nil {
-		return fmt.Errorf("__REALTIME_TIMESTAMP: %q is not a number", short(stamp, 40))
-	}
-	l.at, l.msg = time.UnixMicro(us).UTC(), field("MESSAGE")
-	l.pid, _ = strconv.Atoi(field("_PID"))
-	program, unit := field("SYSLOG_IDENTIFIER", "_COMM"), field("UNIT", "USER_UNIT")
-	l.who = cmp.Or(strings.TrimSuffix(field("_SYSTEMD_USER_UNIT", "_SYSTEMD_UNIT"), ".service"), program)
-	priority := field("PRIORITY")
-	l.isError = priority != "" && priority <= "3"
-	if l.systemd = unit != "" && program == "systemd"; l.systemd {
-		l.who, l.of, l.attrs["UNIT"] = program, strings.TrimSuffix(unit, ".service"), unit
-	}
-	if inner, err := object([]byte(l.msg)); err == nil {
-		l.slog(inner) // or it is not slog's, and stays as it is
-	}
-	return nil
-}
-
-// text returns a journal's field: a string, bytes that were not UTF-8, or several
-// values.
-func text(v any) string {
-	switch v := v.(type) {
-	case string:
-		return v
-	case json.Number:
-		c, _ := strconv.ParseUint(string(v), 10, 8)
-		return string([]byte{byte(c)})
-	case []any:
-		var parts []string
-		sep := ""
-		for _, part := range v {
-			if _, isByte := part.(json.Number); !isByte {
-				sep = " "
-			}
-			parts = append(parts, text(part))
-		}
-		return strings.ToValidUTF8(strings.Join(parts, sep), "\uFFFD")
-	}
-	return ""
-}
-
 // settle gives the attributes that count fields of their own.
 func (l *line) settle() {
-	l.msg = short(strings.TrimSpace(l.msg), longest)
+	l.msg = short(strings.TrimSpace(l.msg), 4*longest)
+	l.isError = l.isError || l.severity() == 5
 	a := l.attrs
+	if a == nil {
+		return
+	}
 	if pid, _ := strconv.Atoi(a["pid"]); pid > 0 {
 		l.pid = pid
 	}
 	l.child, _ = strconv.Atoi(a["child"])
 	l.who, l.of, l.session = cmp.Or(a["who"], l.who), cmp.Or(a["of"], l.of), a["session"]
-	l.signal, l.status = cmp.Or(signals[a["signal"]], a["signal"]), a["status"]
+	for _, key := range signalKeys {
+		if a[key] != "" {
+			l.signal = signalName(a[key])
+			break
+		}
+	}
+	l.status = a["status"]
 	for _, key := range []string{"took", "ran", "wait"} {
 		if ns, err := strconv.ParseInt(a[key], 10, 64); err == nil { // as slog writes durations
 			l.took = time.Duration(ns)
 			a[key] = human(l.took)
-		}
-	}
-	if exit, status, ok := strings.Cut(l.msg, ", status="); ok && l.systemd && strings.Contains(exit, "Main process exited") {
-		number, name, _ := strings.Cut(status, "/")
-		if strings.HasSuffix(exit, "code=exited") {
-			l.status = number
-		} else {
-			l.signal = "SIG" + name
+		} else if d, err := time.ParseDuration(a[key]); err == nil {
+			l.took = d
+			a[key] = human(d)
 		}
 	}
 }

@@ -11,120 +11,65 @@ import (
 // knows about processes, services and sessions is bounded.
 type linker struct {
 	t         *Timeline
-	processes *recent[*Process]
-	services  *recent[*service] // by the name that processes share
-	sessions  *recent[*session]
-	orders    []order // the last few
-	stopped   *Event  // the latest stop of any process
-}
-
-// A service is the processes of one name.
-type service struct {
-	now  *Process // the one that began last
-	stop *Event   // the latest
-	next *Event   // what the next start follows; nil once it has
-	from *Process // whose end that is
-}
-
-// follow returns what a start at this time follows: it is not that of p's own end.
-func (sv *service) follow(p *Process, at time.Time) *Event {
-	if sv.next == nil || sv.from == p || at.Sub(sv.next.Time) > follow {
-		return nil
-	}
-	return sv.next
+	processes *recent[string, *Process]
+	services  *recent[string, *service] // by the name that processes share
+	names     []string                  // of the latest services, for those that have two
+	sessions  *recent[string, *session]
+	told      *recent[string, *Event] // what may be told again
+	orders    []order                 // the last few
+	stopped   *Event                  // the latest stop of any process
+	begun     *Event                  // the latest start
+	faulted   *Event                  // the latest failure that a supervisor told
 }
 
 // An order is a signal on its way.
 type order struct {
 	*Event
-	signal, of string
-	to         *Process
+	signal string
+	to     *Process // if it is known
+	of     *service // if it is for a service, not for a process alone
+	at     *service // the one that it is about, in any case
+	all    *Process // whose children it is for
 }
 
 func newLinker() *linker {
 	return &linker{
 		t:         &Timeline{spare: mostEvents},
-		processes: newRecent[*Process](4096),
-		services:  newRecent[*service](4096),
-		sessions:  newRecent[*session](16384),
+		processes: newRecent[string, *Process](4096),
+		services:  newRecent[string, *service](4096),
+		sessions:  newRecent[string, *session](16384),
+		told:      newRecent[string, *Event](4096),
 	}
-}
-
-func (k *linker) service(name string) *service {
-	return k.services.of(name, func() *service { return new(service) })
-}
-
-// process returns the process of a key. One that has exited is another one's,
-// which was given its number.
-func (k *linker) process(key, name string, pid int, at time.Time) *Process {
-	p, ok := k.processes.get(key)
-	if !ok || p.exit != nil && at.Sub(p.exit.Time) > passing {
-		p = &Process{Name: name, PID: pid, service: k.service(name), left: map[noun]int{}}
-		k.processes.put(key, p)
-	}
-	return p
-}
-
-// writer returns the process that wrote a line, and whether it is the first one.
-func (k *linker) writer(l *line) (p *Process, first bool) {
-	name := cmp.Or(l.who, baseName(l.in.Name))
-	at := l.at
-	if l.msg == "run ended" { // the next run has written it for one that died
-		at = time.Time{}
-	}
-	p = k.process(l.in.process(l), name, l.pid, at)
-	if l.who != "" && !p.named {
-		p.Name, p.service, p.named = name, k.service(name), true
-	}
-	if first = p.first.IsZero(); first {
-		p.first = l.at
-		if l.of == "" && l.child == 0 {
-			p.Session = l.session
-		}
-	} else if p.Session != l.session {
-		p.Session = "" // it serves several
-	}
-	p.last = l.at
-	return p, first
-}
-
-// target returns the process that a line is about: its writer, unless it names
-// another one, which may be nil if it is not known.
-func (k *linker) target(l *line, p *Process) *Process {
-	switch {
-	case l.child > 1:
-		return k.process(pidKey(l.child), cmp.Or(l.of, "pid"), l.child, l.at)
-	case l.session != "" && p.Session != l.session:
-		return k.session(l.session).client
-	case l.of != "":
-		return k.service(l.of).now
-	}
-	return p
 }
 
 // take takes the next line.
 func (k *linker) take(l *line) {
 	p, first := k.writer(l)
-	k.t.Lines++
 	k.t.Until = later(k.t.Until, l.at)
-	kind := l.kind()
-	if n, by := balance(l.msg); by != 0 && (kind == nothing || kind == over) && len(p.left) < 100 {
-		p.left[n] += by
-	}
-	switch {
-	case first && !l.systemd:
+	kind := l.kind
+	if l.rule == nil {
+		k.balance(l, p)
+		if first && !l.about() {
+			p.service.now = p
+			k.start(l, p, p.service)
+		} else if p.waiting != nil && kind != Wait {
+			p.started = k.add(l, p, Start, p.waiting, "")
+			p.waiting = nil
+		}
+	} else if first && !l.systemd && (!l.about() && l.role != worker || l.role == worker && l.about()) {
+		if kind == Start && !l.about() {
+			k.start(l, p, p.service)
+		}
 		p.service.now = p
-		k.start(l, p, p.service, kind)
-	case p.waiting != nil && kind != Wait:
-		p.started = k.add(l, p, Start, p.waiting, "")
-		p.waiting = nil
 	}
 	s := k.serve(l, p, kind)
 	switch kind {
 	case Order:
 		k.order(l, p)
-	case Signal, Stop, Failure:
-		k.stop(l, p, kind)
+	case Signal, Stop:
+		k.stop(l, p)
+	case Failure:
+		k.fail(l, p)
 	case Drain, Phase, Step, drainOver:
 		k.drain(l, p, kind)
 	case Exit:
@@ -132,25 +77,79 @@ func (k *linker) take(l *line) {
 	case Wait:
 		k.wait(l, p)
 	case Start:
-		sv := k.service(cmp.Or(l.of, p.Name))
-		if l.child > 1 {
-			sv.now = k.target(l, p)
-			k.start(l, sv.now, sv, kind)
-		} else if l.systemd {
-			k.start(l, p, sv, kind)
-		}
+		k.starts(l, p, first)
 	case Cut, Reconnect, asks, Answer, over, leaves:
-		k.stream(s, l, p, kind)
-	default:
-		if l.isError && p.ending(l.at) != nil && p.exit == nil {
+		if s == nil {
+			k.lose(l, p, kind)
+		} else {
+			k.stream(s, l, p, kind)
+		}
+	case nothing:
+		if l.isError && l.attrs != nil && p.ending(l.at) != nil && p.exit == nil {
 			k.add(l, p, Failure, p.latest, "")
 		}
 	}
 }
 
+// balance counts what a process has opened and not closed.
+func (k *linker) balance(l *line, p *Process) {
+	if n, by := balance(l.msg); by != 0 && (l.kind == nothing || l.kind == over) && len(p.left) < 100 {
+		p.left[n] += by
+	}
+}
+
+// starts is what is said of a start, by the process or its supervisor.
+func (k *linker) starts(l *line, p *Process, first bool) {
+	sv := k.service(cmp.Or(l.of, p.Name))
+	switch {
+	case l.child > 1:
+		q := k.target(l, p)
+		if q == p { // a worker, about itself
+			sv = p.service
+		} else if l.of == "" {
+			sv = q.service
+		}
+		sv.now = q
+		k.start(l, q, sv)
+		if q.started == nil && q.parent != nil && l.after(q.parent.reload, serving) {
+			q.started = k.add(l, q, Start, q.parent.reload, byParent)
+		}
+	case l.about():
+		k.start(l, p, sv)
+		if sv.now == nil || sv.now.exit != nil {
+			sv.now = k.process("unit "+sv.name, l.of, 0, time.Time{})
+			sv.now.first, sv.now.service = l.at, sv
+		}
+		sv.now.started = cmp.Or(sv.next, sv.now.started)
+	case p.waiting != nil:
+		p.started = k.add(l, p, Start, p.waiting, "")
+		p.waiting, p.exit, p.stop, p.latest = nil, nil, nil, nil
+		sv.next = nil
+	case !first && p.service.next != nil && p.exit != nil: // the same number, or none
+		p.service.from = nil
+		p.exit, p.stop, p.latest, p.failed = nil, nil, nil, false
+		k.start(l, p, p.service)
+	case l.role == sole && p.started == nil && p.lastStart.IsZero() == false && l.at.Sub(p.lastStart) > passing, l.role == sole && first && p.unseen():
+		p.started = k.add(l, p, Start, nil, "")
+		p.started.Text += ", and no line tells how the one before ended"
+		p.exit, p.stop, p.latest = nil, nil, nil
+	}
+	p.lastStart, p.service.before = l.at, p
+	if p.started != nil {
+		k.begun = p.started
+	}
+	sv.up, p.up = l.at, l.at
+}
+
+// unseen reports whether the process in whose place p is has ended without a word.
+func (p *Process) unseen() bool {
+	b := p.service.before
+	return b != nil && b != p && b.exit == nil && b.stop == nil
+}
+
 // start is the first line of a process, or what a supervisor says of its start:
-// the one that comes first is the event, where it follows an end.
-func (k *linker) start(l *line, p *Process, sv *service, kind Kind) {
+// the one that comes first is the event, if it follows an end.
+func (k *linker) start(l *line, p *Process, sv *service) {
 	next := sv.follow(p, l.at)
 	if next == nil {
 		return
@@ -159,42 +158,121 @@ func (k *linker) start(l *line, p *Process, sv *service, kind Kind) {
 		next.Until = l.at
 	}
 	switch {
-	case l.systemd: // the process's own lines are still to come
+	case l.about() && l.child == 0: // the process's own lines are still to come
 		if next.Kind != Start {
 			sv.next = k.add(l, p, Start, next, "")
+		} else {
+			next.also(l)
 		}
 		return
-	case kind == Wait:
+	case l.kind == Wait:
 		p.waiting = next
 	case next.Kind == Start:
 		p.started = next
 	default:
 		p.started = k.add(l, p, Start, next, "")
 	}
-	sv.next = nil
+	from := sv.from
+	sv.took()
 	p.first = cmp.Or(p.first, l.at)
-	k.succeed(sv.from, p, l.at)
+	if from != nil {
+		k.succeed(from, p, l.at)
+	}
 }
 
-// order is a signal, or a stop, for somebody else.
+// order is a signal, or a stop, for another process.
 func (k *linker) order(l *line, p *Process) {
-	o := order{signal: l.signal, of: l.of, to: k.target(l, p)}
-	if o.to != nil {
-		o.of = o.to.Name
+	o := order{signal: l.signal, to: k.target(l, p)}
+	if o.to == p && l.rule != nil {
+		o.to, o.all = nil, p
 	}
-	cause, rule := k.passed(l, passing, func(b order) bool { return b.Process != p && (b.to == o.to || b.of == o.of) }), byOrder
+	if l.of != "" && l.child == 0 {
+		o.of = k.service(l.of)
+	}
+	if l.rule == nil && o.to != nil {
+		o.of = nil
+	}
+	if o.at = o.of; o.to != nil {
+		o.at = o.to.service
+	}
+	if b := k.same(l, p, o); b != nil { // told before
+		b.also(l)
+		return
+	}
+	cause, rule := k.passed(l, passing, func(b order) bool {
+		return b.Process != p && (b.to != nil && b.to == o.to || b.at != nil && b.at == o.at)
+	}), byOrder
 	switch {
 	case cause != nil:
-	case p.ending(l.at) != nil:
+	case o.of != nil && l.after(o.of.ordered, follow) && o.of.ordered.Process == p:
+		cause, rule = o.of.ordered, byDisobeyed
+	case l.rule != nil && l.signal == "SIGKILL" && o.of != nil && l.systemd && k.oom(l) != nil:
+		cause, rule = k.oom(l), byKernel
+	case p.childBad != nil && o.all == p && l.after(p.childBad, sending):
+		cause, rule = p.childBad, byChild
+	case l.after(p.fault, follow) && (p.faultOf == "" || p.faultOf == l.of):
+		cause, rule = p.fault, byFault
+	case o.to != nil && o.to.parent != nil && l.after(o.to.parent.stop, serving):
+		cause, rule = o.to.parent.stop, byParent
+	case p.ending(l.at) != nil && !l.systemd:
 		cause, rule = p.latest, byOwnStop
 	default:
-		cause, rule = k.unanswered(l, o.of, o.to)
+		name := ""
+		if o.to != nil {
+			name = o.to.Name
+		}
+		cause, rule = k.unanswered(l, cmp.Or(l.of, name), o.to)
 	}
 	o.Event = k.add(l, p, Order, cause, rule)
-	k.orders = append(k.orders, o)
-	if len(k.orders) > 32 {
-		k.orders = slices.Delete(k.orders, 0, 16)
+	if l.rule != nil && o.to != nil && o.to != p {
+		o.Event.about = o.to.Label()
+		if abrupt(l.signal) {
+			o.to.fails(o.Event)
+		}
 	}
+	k.orders = append(k.orders, o)
+	if len(k.orders) > 64 {
+		k.orders = slices.Delete(k.orders, 0, 32)
+	}
+	if o.of != nil && l.rule != nil {
+		o.of.ordered = o.Event
+		if o.of.next == nil || o.of.next.Kind == Start {
+			o.of.next, o.of.from = o.Event, nil
+		}
+		o.of.stop = o.Event
+		k.stopped = o.Event
+	}
+}
+
+// same returns the order that l tells again: of one writer, about the same one.
+func (k *linker) same(l *line, p *Process, o order) *Event {
+	if l.rule == nil {
+		return nil
+	}
+	for i, b := range slices.Backward(k.orders) {
+		if b.Process != p || l.at.Sub(b.Time) > passing {
+			continue
+		}
+		sameOf := b.of != nil && (b.of == o.of || l.of != "" && b.of == k.service(l.of))
+		if sameOf || b.to != nil && b.to == o.to {
+			if b.signal == o.signal || b.signal == "" && l.rule.Name != b.rule && (l.signal == "SIGKILL" && strings.Contains(b.Text, "timed out")) {
+				k.orders[i].signal = o.signal
+				return b.Event
+			}
+		}
+	}
+	return nil
+}
+
+// oom returns the kernel's kill that a supervisor's line is about, as far as time
+// tells.
+func (k *linker) oom(l *line) *Event {
+	for _, b := range slices.Backward(k.orders) {
+		if b.Process.Name == "kernel" && l.at.Sub(b.Time) <= 2*time.Second {
+			return b.Event
+		}
+	}
+	return nil
 }
 
 // passed returns the latest order of l's signal that fits.
@@ -209,8 +287,13 @@ func (k *linker) passed(l *line, within time.Duration, fits func(order) bool) *E
 
 // sent returns the order that was for p.
 func (k *linker) sent(l *line, p *Process) *Event {
-	return k.passed(l, sending, func(b order) bool {
-		return b.to == p || b.to == nil && b.of == p.Name || b.Session != "" && b.Session == p.Session
+	within := sending
+	if l.kind == Exit && l.rule != nil {
+		within = 2 * serving
+	}
+	return k.passed(l, within, func(b order) bool {
+		return b.to != nil && b.to == p || b.of != nil && b.of == p.service || b.all != nil && b.all == p.parent ||
+			b.Session != "" && b.Session == p.Session
 	})
 }
 
@@ -222,30 +305,112 @@ func (k *linker) unanswered(l *line, name string, p *Process) (*Event, string) {
 	if p != nil {
 		session = cmp.Or(session, p.Session)
 	}
-	if s, ok := k.sessions.get(session); ok && s.cutBy != nil && l.at.Sub(s.since().Time) < follow {
+	if s, ok := k.sessions.get(session); ok && s.cutBy != nil && l.after(s.since(), follow) {
 		return s.since(), byCutBefore
 	}
-	if sv, ok := k.services.get(name); ok && sv.stop != nil && sv.stop.chain.owed > 0 && l.at.Sub(sv.stop.Time) < follow {
+	if name == "" {
+		return nil, ""
+	}
+	if sv := k.service(name); sv.stop != nil && sv.stop.chain.owed > 0 && l.after(sv.stop, follow) {
 		return sv.stop, byOpen
 	}
 	return nil, ""
 }
 
-// stop is why a process ends: a signal, a failure, or that it wants to.
-func (k *linker) stop(l *line, p *Process, kind Kind) {
-	if sv := k.service(l.of); l.systemd && sv.next != nil { // of a unit
-		k.add(l, p, kind, sv.next, "")
+// stop is why a process ends: a signal, or that it wants to.
+func (k *linker) stop(l *line, p *Process) {
+	if b := p.stop; l.rule != nil && b != nil && p.exit == nil && l.role != reload {
+		again := l.kind == Signal && l.signal != "" && b.Kind == Signal
+		switch {
+		case again && b.signal == l.signal && l.at.Sub(b.Time) < 2*time.Second && k.sent(l, p) == nil,
+			l.kind == Stop && l.after(p.latest, follow), l.role == detail, !again && l.at.Sub(b.Time) < passing:
+			b.also(l)
+			return
+		}
+	}
+	failed := strings.HasPrefix(l.attrs["cause"], "lifecycle: task ") // the stop may come first
+	cause, rule := k.why(l, p, l.kind, failed)
+	e := k.add(l, p, l.kind, cause, rule)
+	e.signal = l.signal
+	if l.role == reload {
+		p.reload = e
 		return
 	}
-	failed := kind == Failure || strings.HasPrefix(l.attrs["cause"], "lifecycle: task ") // the stop may come first
-	cause, rule := k.why(l, p, kind, failed)
-	k.ends(p, k.add(l, p, kind, cause, rule))
-	if kind == Failure {
+	k.ends(p, e)
+}
+
+// fail is a failure: of the writer, or of the one that it is about.
+func (k *linker) fail(l *line, p *Process) {
+	q := p
+	if l.about() {
+		q = k.subject(l, p)
+	}
+	if l.rule == nil {
+		cause, rule := k.why(l, p, Failure, true)
+		k.ends(p, k.add(l, p, Failure, cause, rule))
 		p.fails(p.stop)
 		if p.Session != "" && !strings.HasPrefix(l.msg, "task") {
 			k.countCut(k.session(p.Session), p.stop)
 		}
+		return
 	}
+	if k.again(l, q) {
+		return
+	}
+	if l.role == detail {
+		for _, e := range []*Event{q.exit, q.fault, q.stop, p.fault} {
+			if l.after(e, passing) {
+				e.also(l)
+				return
+			}
+		}
+	}
+	var cause *Event
+	var rule string
+	switch {
+	case l.needs != "" && l.about() && l.after(k.faulted, passing) && k.faulted.Process != q:
+		cause, rule = k.faulted, byNeedTime
+	case l.systemd && q.service.next != nil && q.service.next.Kind != Start && l.after(q.service.next, follow):
+		cause, rule = q.service.next, ""
+	case q == nil || q == p && l.program == "kubelet":
+	default:
+		cause, rule = k.why(l, q, Failure, true)
+	}
+	e := k.add(l, q, Failure, cause, rule)
+	k.told.put(l.again(q), e)
+	p.fault, p.faultOf = e, l.of
+	if l.about() {
+		k.faulted = e
+	}
+	if q == p && l.program == "kubelet" {
+		e.chain.Failures++
+		return
+	}
+	q.fault = e
+	if q.parent != nil {
+		q.parent.childBad = e
+	}
+	k.ends(q, e)
+	q.fails(e)
+	if q.Session != "" {
+		k.countCut(k.session(q.Session), e)
+	}
+}
+
+// again reports whether a line tells again what the same process told a while ago.
+func (k *linker) again(l *line, p *Process) bool {
+	e, ok := k.told.get(l.again(p))
+	if !ok || !l.within(e.seen, follow/3) || p.up.After(e.seen) || p.service.up.After(e.seen) && l.kind == Wait {
+		return false
+	}
+	e.Times++
+	e.also(l)
+	return true
+}
+
+// again is what a line and a later one that tells the same have in common.
+func (l *line) again(p *Process) string {
+	return strings.Join([]string{l.rule.Name, p.key, l.of, l.needs, l.addr, l.why}, "\x00")
 }
 
 // why returns the cause of p's stop or end: what comes after its stop is an effect
@@ -253,15 +418,22 @@ func (k *linker) stop(l *line, p *Process, kind Kind) {
 func (k *linker) why(l *line, p *Process, kind Kind, failed bool) (*Event, string) {
 	sent, ending := k.sent(l, p), p.ending(l.at)
 	switch {
-	case sent != nil && (ending == nil || kind == Signal):
+	case sent != nil && (ending == nil || kind == Signal || l.rule != nil && kind == Exit && sent.Time.After(ending.Time)):
 		return sent, bySignal
 	case ending != nil:
 		return ending, ""
-	case failed && p.started != nil && l.at.Sub(p.started.Time) < follow:
+	case p.parent != nil && l.after(p.parent.reason(), serving):
+		return p.parent.reason(), byParent
+	case kind != Signal && l.after(p.childBad, sending):
+		return p.childBad, byChild
+	case failed && p.started != nil && l.after(p.started, follow):
 		return p.started, byLife
 	}
 	return k.unanswered(l, p.Name, p)
 }
+
+// reason is why the children of a process end.
+func (p *Process) reason() *Event { return cmp.Or(p.stop, p.reload) }
 
 // ends notes that p is ending, because of e.
 func (k *linker) ends(p *Process, e *Event) {
@@ -269,12 +441,16 @@ func (k *linker) ends(p *Process, e *Event) {
 		p.stop = e
 	}
 	sv := p.service
-	sv.stop, sv.next, sv.from = e, e, p
+	sv.stop = e
+	sv.ended(p, e)
 	k.stopped = e
 }
 
 // drain is a line of a drain plan.
 func (k *linker) drain(l *line, p *Process, kind Kind) {
+	if l.about() { // of a supervisor, about what is left
+		p = k.subject(l, p)
+	}
 	if p.phase != nil && kind != Step {
 		p.phase.Until = l.at
 	}
@@ -284,7 +460,7 @@ func (k *linker) drain(l *line, p *Process, kind Kind) {
 	case Phase:
 		p.phase = k.add(l, p, kind, cmp.Or(p.drain, p.stop), "")
 	case Step:
-		k.add(l, p, kind, cmp.Or(p.phase, p.drain, p.stop), "")
+		k.add(l, p, kind, cmp.Or(p.exit, p.phase, p.drain, p.stop), "")
 	case drainOver:
 		if p.drain != nil {
 			p.drain.Until, p.latest = l.at, p.drain
@@ -295,22 +471,53 @@ func (k *linker) drain(l *line, p *Process, kind Kind) {
 
 // exit is the end of a process, told by itself, its supervisor or its ledger.
 func (k *linker) exit(l *line, p *Process) {
-	p = k.target(l, p)
-	if p == nil && l.of != "" { // systemd's line about a unit that logs elsewhere
-		p = k.process("unit "+l.of, l.of, 0, l.at)
-		p.service.now = p
+	q := k.target(l, p)
+	if q == nil && l.of != "" { // systemd's line about a unit that logs elsewhere
+		q = k.subject(l, p)
 	}
-	if p == nil || p.exit != nil {
+	if q == nil {
+		return
+	}
+	if p = q; l.role == detail {
+		for _, e := range []*Event{p.exit, p.fault, p.service.next} {
+			if l.after(e, serving) && e.Kind != Start && e.Kind != Order {
+				e.also(l)
+				return
+			}
+		}
+		if l.rule != nil && l.about() == false && p.stop != nil {
+			p.stop.also(l)
+			return
+		}
+	}
+	if e := p.exit; e != nil {
+		if l.after(e, 2*serving) {
+			e.also(l)
+		}
 		return
 	}
 	bad := l.signal != "" || l.status != "" && l.status != "0" && l.status != "ended" && l.status != "stopped"
 	cause, rule := k.why(l, p, Exit, bad)
+	if bad && l.rule != nil && cause != nil && cause.asked(l.signal) {
+		bad = false
+	}
 	e := k.add(l, p, Exit, cause, rule)
+	e.harm = bad
 	p.exit, p.last = e, l.at
-	p.service.next, p.service.from = e, p
+	p.service.ended(p, e)
 	p.stop = cmp.Or(p.stop, e)
+	if l.rule != nil {
+		k.stopped = e
+		p.service.stop = e
+	}
 	if !bad {
 		return
+	}
+	if p.parent != nil {
+		p.parent.childBad = e
+	}
+	if l.about() {
+		k.faulted = e
 	}
 	p.fails(e)
 	var left []string
@@ -326,20 +533,42 @@ func (k *linker) exit(l *line, p *Process) {
 	}
 }
 
+// asked reports whether an exit by a signal is what an order wanted: one that
+// asks, not one that kills.
+func (e *Event) asked(signal string) bool {
+	return (signal == "SIGTERM" || signal == "SIGINT" || signal == "SIGHUP") && (e.Kind == Order || e.Kind == Signal || e.Kind == Stop) && !abrupt(e.signal)
+}
+
 // wait is the time between an end and a start, or between two runs of a task.
 func (k *linker) wait(l *line, p *Process) {
+	if l.rule != nil && k.again(l, p) {
+		return
+	}
 	sv := k.service(cmp.Or(l.of, p.Name))
 	at, cause, rule := &p.retry, p.started, byLife
 	switch {
+	case l.needs != "" && l.after(p.lost, follow):
+		at, cause, rule = &p.retry, p.lost, byLost
 	case p.waiting != nil:
 		at, cause, rule = &p.waiting, p.waiting, ""
+	case l.of != "" && sv.next != nil && sv.next.Kind == Wait && l.rule != nil && l.after(sv.next, passing):
+		sv.next.also(l)
+		return
 	case l.of != "" && sv.next != nil:
 		at, cause, rule = &sv.next, sv.next, ""
-	case p.retry != nil && l.at.Sub(p.retry.Time) < follow:
+	case l.of != "":
+		at, cause, rule = &sv.next, nil, ""
+	case l.rule != nil && p.childBad != nil && l.after(p.childBad, serving):
+		at, cause, rule = &p.waiting, p.childBad, byChild
+	case p.retry != nil && l.after(p.retry, follow):
 		cause, rule = p.retry, byRetry
 	}
-	*at = k.add(l, p, Wait, cause, rule)
+	e := k.add(l, p, Wait, cause, rule)
+	*at = e
+	if l.rule != nil {
+		k.told.put(l.again(p), e)
+	}
 	if l.took > 0 {
-		(*at).Until = l.at.Add(l.took)
+		e.Until = l.at.Add(l.took)
 	}
 }

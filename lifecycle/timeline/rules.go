@@ -27,7 +27,22 @@ const (
 	byStart     = "the start of the session's server"
 	byCut       = "the session had been cut"
 	byReconnect = "the session had come back"
+	byDisobeyed = "the order before, which was not obeyed in time"
+	byParent    = "its parent was stopping, or reloading"
+	byChild     = "the end of a child, just before"
+	bySibling   = "another child of its parent had crashed"
+	byFault     = "the failure that the same program reports"
+	byNeed      = "what it depends on was stopping, by its name"
+	byLost      = "the connection had been lost"
+	byBack      = "what it depends on is back, by its name"
+	byLatest    = "the latest stop, within 10 s"
+	byNeedTime  = "another unit had failed just before"
+	byKernel    = "the kernel had killed a process just before"
+	byBackTime  = "the latest start, within 10 s"
 )
+
+// byTime are the rules for which only time speaks.
+var byTime = []string{byNearest, byLatest, byNeedTime, byKernel, byBackTime}
 
 // How far apart cause and effect may be, where only time tells.
 const (
@@ -35,6 +50,7 @@ const (
 	passing = time.Second            // of one signal along several processes
 	sending = 10 * time.Second       // of a signal to the process
 	serving = time.Minute            // of a server's stop to a session
+	reuse   = 2 * time.Minute        // of a process id, at the earliest
 	nearby  = 30 * time.Second
 	follow  = 15 * time.Minute // of an end to the next start, of a start to the next failure
 )
@@ -46,7 +62,7 @@ func follows(kind Kind, cause *Event) string {
 	switch {
 	case cause.Kind == Wait:
 		return byWait
-	case cause.Kind == Exit:
+	case cause.Kind == Exit && !part:
 		return byExit
 	case kind == Start || kind == Wait:
 		return byEnd

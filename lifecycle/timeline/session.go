@@ -61,11 +61,12 @@ func (k *linker) stream(s *session, l *line, p *Process, kind Kind) {
 		if s.cutBy == nil || s.back != nil {
 			return
 		}
-		cause, rule := s.since(), byCut
+		cut, cause, rule := s.since(), s.since(), byCut
 		if v := s.server; cause == s.cut && v != nil && v.started != nil && !v.started.Time.Before(s.cut.Time) {
 			cause, rule = v.started, byStart
 		}
 		s.back = k.add(l, p, Reconnect, cause, rule)
+		s.back.because(cut, byCut)
 		s.count(l.at, s.asking)
 	case asks:
 		s.asking = true

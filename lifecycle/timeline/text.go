@@ -65,12 +65,13 @@ type chainView struct {
 
 type row struct {
 	*Event
-	Number  int
-	Clock   string
-	What    string
-	Because string
-	From    int  // the cause's number; 0 for a root
-	Bad     bool // it is what did harm
+	Number   int
+	Clock    string
+	What     string
+	Because  string
+	RuleText string
+	From     int  // the cause's number; 0 for a root
+	Bad      bool // it is what did harm
 }
 
 func (t *Timeline) view() *view {
@@ -85,7 +86,7 @@ func (t *Timeline) view() *view {
 		cv := &chainView{Chain: c, Number: i + 1, Title: root.Process.Label() + ": " + root.Text, Cost: v.cost(c), Clock: v.clock(root.Time)}
 		for _, e := range c.Events {
 			numbers[e] = len(numbers) + 1
-			cv.Rows = append(cv.Rows, v.row(e, numbers[e], numbers[e.Cause]))
+			cv.Rows = append(cv.Rows, v.row(e, numbers[e], numbers[e.cause()]))
 			if s := cmp.Or(e.Session, e.Process.Session); s != "" && !slices.Contains(cv.met, s) {
 				cv.met = append(cv.met, s)
 			}
@@ -140,11 +141,20 @@ func (v *view) row(e *Event, number, from int) *row {
 	}
 	switch {
 	case from > 0:
-		r.Because = fmt.Sprintf("%d: %s", from, e.Rule)
-	case e.Cause != nil:
-		r.Because = "left out: " + e.Rule
+		r.RuleText = e.Causes[0].Rule
+		r.Because = fmt.Sprintf("%d: %s", from, e.Causes[0].Rule)
+	case e.cause() != nil:
+		r.Because = "left out: " + e.Causes[0].Rule
 	}
 	return r
+}
+
+// cause returns the first cause.
+func (e *Event) cause() *Event {
+	if len(e.Causes) == 0 {
+		return nil
+	}
+	return e.Causes[0].Event
 }
 
 // bad events did harm. The page draws them solid.
@@ -171,6 +181,9 @@ func (v *view) cost(c *Chain) string {
 	}
 	if c.Cuts > 0 {
 		lost = append(lost, plural(len(c.Sessions), "session")+" cut"+often(c.Cuts, len(c.Sessions)), human(c.Unanswered)+" without an answer")
+	}
+	if c.Lost > 0 {
+		lost = append(lost, plural(c.Lost, "connection")+" lost")
 	}
 	if c.Open {
 		lost = append(lost, "still so at the end")

@@ -1,18 +1,18 @@
-// Package timeline lays the log lines of many processes side by side and finds
-// out what caused what: which signal began which drain, which stop cut which
-// session, who was started in whose place, and when the session was back.
+// Package timeline lays the log lines of many programs side by side and finds out
+// what caused what: who gave the order, which signal began which drain, which stop
+// cut which session, who was started in whose place, and what no line explains.
 //
-// [Read] takes any number of inputs: the JSON lines of [log/slog], the output of
-// journalctl -o json, and the tables of restart.Ledger. A [Timeline] has a
-// [Chain] for each root, an event that nothing in the logs explains. Two chains
-// are independent, even where they overlap in time. [Timeline.WriteText] writes
-// them as tables for people, [Timeline.WriteHTML] as one page that needs nothing
-// else.
+// [Read] takes any number of inputs, as they are: the logs of servers and
+// supervisors, of systemd, the kernel, containers and Kubernetes, in text or JSON,
+// several formats in one input, compressed or not. A [Timeline] has a [Chain] for
+// each root, an event that nothing in the logs explains. Two chains are
+// independent, even if they overlap in time.
 //
 // # What it understands
 //
-// The lines that this library writes, those of systemd about its units, and in
-// anybody's lines these attributes:
+// A [Format] says how to take a line apart, a [Rule] what a message means. The
+// tables of both are part of the package, and [LoadTables] reads a user's own.
+// Besides, these attributes count in lines of JSON and logfmt:
 //
 //	pid      the process that writes the line
 //	who      its name; instances that follow each other share it
@@ -20,12 +20,11 @@
 //	         session's own, such as a CLI
 //	signal   that it got; with of or child, or in a session of another process,
 //	         that it sent
-//	of       the name of the process that the line is about, where it is another
+//	of       the name of the process that the line is about, if it is another
 //	child    and its pid
 //	kind, attempt  which of a session's streams it is
 //
-// Without pid and who a process is its input, and has that name; from a journal
-// both are known. About sessions it understands these messages:
+// About sessions these messages are understood:
 //
 //	typed, asked, ... began            a question (the last with "call")
 //	connected, reconnected             the session is there
@@ -34,17 +33,23 @@
 //	goodbye, response ended            a stream ended well
 //	leaving                            the session ends, as its user wants
 //
-// A process that writes its first line follows the one of its name that was
-// stopped, failed or exited before. A crash of a Go program is read too, with its
-// trace.
+// A process that writes its first line of JSON follows the one of its name that
+// was stopped, failed or exited before.
 //
-// Process ids tell processes apart, so the inputs are of one machine; a process
-// that is PID 1, as in a container, is told apart by its name and input.
+// # Time
+//
+// A line without a time belongs to the line before it. A time without a zone has
+// the zone of its input: the one that the same message or process has elsewhere,
+// else the one that Options names, else UTC; a guess is said.
+//
+// Process ids tell processes apart, so the inputs are of one machine; processes of
+// containers are told apart by their container too.
 package timeline
 
 import (
 	"io"
-	"strconv"
+	"slices"
+	"sync"
 	"time"
 )
 
@@ -64,6 +69,10 @@ type Timeline struct {
 	Forgotten  int       // events
 	Until      time.Time // of the last line
 
+	formats map[string]int // of the first lines of each input
+	samples []string       // lines that looked promising
+	guesses []string       // about clocks
+
 	spare int  // events that may still be kept
 	full  bool // nothing more can be forgotten
 }
@@ -75,6 +84,7 @@ type Chain struct {
 	Sessions   []string      // that were cut
 	Unanswered time.Duration // in which one of them, once cut, was gone or waited for its answer. From another chain's cut on it is that chain's
 	Failures   int           // processes that failed
+	Lost       int           // connections that are no session's
 	Open       bool          // a session still waited at the end of the lines
 	Until      time.Time     // its last event, or when no session that it cut waited any more
 
@@ -89,7 +99,7 @@ type Chain struct {
 
 // Costly reports whether a session was cut or a process failed. Other chains are
 // orderly stops.
-func (c *Chain) Costly() bool { return c.Cuts > 0 || c.Failures > 0 }
+func (c *Chain) Costly() bool { return c.Cuts > 0 || c.Failures > 0 || c.Lost > 0 }
 
 // An Event is a line that has a place in a chain.
 type Event struct {
@@ -104,11 +114,30 @@ type Event struct {
 	Input   string   // where the line is
 	Line    int
 
-	Cause *Event // nil for a root
-	Rule  string // why Cause is the cause
+	Causes []Link // none for a root; the first is the one whose chain it is in
 
+	spans  []place // further lines that tell it
+	seen   time.Time
+	noTime bool   // no clock has told when it was
+	about  string // whom an order was for
+	signal string
+	rule   string // of the table
+	harm   bool   // an exit that was bad
 	chain  *Chain
 	origin *Event // the first of the stop that it belongs to
+}
+
+// A place is a line of an input.
+type place struct {
+	Input string `json:"input"`
+	Line  int    `json:"line"`
+}
+
+// A Link is a cause of an event.
+type Link struct {
+	*Event
+	Rule     string // why it is the cause
+	Evidence bool   // a pid, a unit, a session or a name ties them; else only time does
 }
 
 // A Kind is what an event is.
@@ -131,44 +160,136 @@ const (
 	Answer    Kind = "answer"
 )
 
-// A Process is one that wrote lines, or that lines are about.
-type Process struct {
-	Name    string
-	PID     int    // 0 where it is not known
-	Session string // whose own process it is; "" for a server
+var kinds = []Kind{Order, Signal, Stop, Failure, Drain, Phase, Step, Cut, Exit, Wait, Start, Reconnect, Answer}
 
-	first, last        time.Time // of its lines
-	service            *service
-	stop, drain, phase *Event // why it ends, and what it has come to
-	latest             *Event // since then
-	exit, started      *Event
-	waiting            *Event       // while its start is put off: the end before it, or its latest wait
-	retry              *Event       // its latest wait while it runs
-	left               map[noun]int // what it has opened and not closed
-	failed             bool
-	named              bool // by itself
+// Options say how to read. The zero value reads with the tables of the package.
+type Options struct {
+	Zone   *time.Location // of times without one; nil means to learn it
+	Tables *Tables        // read before those of the package
+
+	full bool // takes each line apart
 }
 
-// Label is the name of the process, with what tells it from others of that name.
-func (p *Process) Label() string {
-	switch {
-	case p.Session != "" && p.Session != p.Name:
-		return p.Name + " " + p.Session
-	case p.PID > 1:
-		return p.Name + " " + strconv.Itoa(p.PID)
-	}
-	return p.Name
-}
-
-// Read reads the inputs to their ends, side by side, and takes the lines in the
-// order of their times; those of one process in the order in which they stand.
-// Lines that are out of order by more than 1,000 lines of their input stay so.
-// It needs memory for these and for what it finds, however long the inputs are.
-//
-// What cannot be read is left out, and listed in Unread.
+// Read reads the inputs with the zero [Options].
 func Read(inputs ...Input) *Timeline {
+	t, err := Options{}.Read(inputs...)
+	if err != nil {
+		panic(err) // the package's own tables, which its tests try
+	}
+	return t
+}
+
+// Read reads the inputs to their ends, each in a goroutine of its own, and takes
+// the lines in the order of their times; those of one process in the order in
+// which they stand. Lines that are out of order by more than 1,000 lines of their
+// input stay so. It needs memory for these and for what it finds, however long the
+// inputs are. Inputs that begin as gzip does are decompressed.
+//
+// What cannot be read is left out, and listed in Unread. The error is one of the
+// Tables.
+func (o Options) Read(inputs ...Input) (*Timeline, error) {
+	tables, err := newTables(o.Tables)
+	if err != nil {
+		return nil, err
+	}
+	var ins []*input
+	for i, in := range inputs {
+		ins = append(ins, &input{Input: in, tables: tables, number: i, several: len(inputs) > 1, full: o.full,
+			writers: newRecent[uint64, struct{}](1 << 14), keys: newRecent[string, time.Time](window)})
+	}
+	side(ins, (*input).open)
+	learn(ins, o.Zone, time.Now())
 	k := newLinker()
-	merge(inputs, k.take, k.t.lost)
+	merge(ins, k.take)
 	k.t.end()
-	return k.t
+	k.t.account(ins)
+	return k.t, nil
+}
+
+// side calls f for all inputs, side by side.
+func side(ins []*input, f func(*input)) {
+	var wg sync.WaitGroup
+	for _, in := range ins {
+		wg.Go(func() { f(in) })
+	}
+	wg.Wait()
+}
+
+// merge calls take with the lines of all inputs. It returns when all have ended.
+func merge(ins []*input, take func(*line)) {
+	type queue struct {
+		lines chan []*line
+		wait  []*line // in the order of their keys
+		next  []*line // as they come
+		done  bool
+	}
+	var live []*queue
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for _, in := range ins {
+		q := &queue{lines: make(chan []*line, 4)}
+		live = append(live, q)
+		var batch []*line
+		in.emit = func(l *line) {
+			if batch = append(batch, l); len(batch) == 128 {
+				q.lines <- batch
+				batch = nil
+			}
+		}
+		wg.Go(func() {
+			in.read()
+			q.lines <- batch
+			close(q.lines)
+		})
+	}
+	fill := func(q *queue) {
+		for !q.done && len(q.wait) < window {
+			if len(q.next) == 0 {
+				more, ok := <-q.lines
+				q.next, q.done = more, !ok
+				continue
+			}
+			l := q.next[0]
+			q.next = q.next[1:]
+			i := len(q.wait)
+			for i > 0 && q.wait[i-1].key.After(l.key) {
+				i--
+			}
+			q.wait = slices.Insert(q.wait, i, l)
+		}
+	}
+	for {
+		for _, q := range live {
+			fill(q)
+		}
+		live = slices.DeleteFunc(live, func(q *queue) bool { return len(q.wait) == 0 })
+		if len(live) == 0 {
+			return
+		}
+		q := slices.MinFunc(live, func(a, b *queue) int { return a.wait[0].key.Compare(b.wait[0].key) })
+		take(q.wait[0])
+		q.wait = q.wait[1:]
+	}
+}
+
+// account adds what the inputs know about themselves.
+func (t *Timeline) account(ins []*input) {
+	t.formats = map[string]int{}
+	for _, in := range ins {
+		t.Lines += in.told
+		for _, err := range in.errs {
+			t.lost(err)
+		}
+		for name, n := range in.formats {
+			t.formats[name] += n
+		}
+		if in.clock.guess != "" {
+			t.guesses = append(t.guesses, in.clock.guess)
+		}
+		if in.head != nil {
+			t.Until = later(t.Until, in.head.at)
+		}
+		t.samples = append(t.samples, in.samples...)
+	}
+	t.samples = t.samples[:min(3, len(t.samples))]
 }

@@ -48,28 +48,13 @@ var sessionWords = map[string]Kind{
 	"leaving": leaves,
 }
 
-// systemdWords are how systemd's lines about a unit begin, after its name.
-var systemdWords = []struct {
-	prefix string
-	kind   Kind
-}{
-	{"Main process exited", Exit}, {"Deactivated successfully", Exit}, {"Failed with result", Exit}, {"Stopped ", Exit},
-	{"Scheduled restart job", Wait}, {"Starting ", Start}, {"Started ", Start},
-	{"Stopping ", Order}, {"Killing process", Order}, {"Watchdog timeout", Order},
-	{"State 'stop-", Order}, {"Start request repeated too quickly", Failure},
-}
-
-// kind says what a line is by itself.
-func (l *line) kind() Kind {
-	if l.systemd {
-		for _, w := range systemdWords {
-			if strings.HasPrefix(l.said(), w.prefix) {
-				return w.kind
-			}
-		}
+// own says what a line of this library, or of a program that writes as it does,
+// is by itself.
+func (l *line) own() Kind {
+	kind := words[l.msg]
+	if l.attrs == nil && kind != drainOver { // plain text that happens to say "stop"
 		return nothing
 	}
-	kind := words[l.msg]
 	if kind == nothing && l.session != "" {
 		switch kind = sessionWords[l.msg]; {
 		case strings.Contains(l.msg, " interrupted"):
@@ -81,40 +66,36 @@ func (l *line) kind() Kind {
 	switch {
 	case kind == Stop && l.signal != "":
 		return Signal
-	case kind != nothing:
-		return kind
-	case isCrash(l.msg), strings.Contains(l.msg, "crashed"):
-		return Failure
-	case strings.HasPrefix(l.msg, "started ") && l.child > 0:
+	case kind == nothing && strings.HasPrefix(l.msg, "started ") && l.child > 0:
 		return Start
-	case l.signal == "":
-		return nothing
-	case l.of != "" || l.child > 0:
-		return Order
 	}
-	return Signal
+	return kind
 }
 
-// isCrash reports whether a line is how the trace of a Go program begins.
-func isCrash(s string) bool {
-	return strings.HasPrefix(s, "panic: ") || strings.HasPrefix(s, "fatal error: ")
-}
-
-// said is what systemd says about a unit, without its description.
-func (l *line) said() string {
-	text, _, _ := strings.Cut(strings.TrimPrefix(l.msg, l.of+".service: "), " - ")
-	return strings.TrimSuffix(text, ".")
+// quote says what happened in the words of the line.
+func (l *line) quote(kind Kind, why string) string {
+	text := short(l.msg, 160)
+	if l.systemd {
+		text, _, _ = strings.Cut(strings.TrimRight(text, "."), " - ")
+	}
+	if kind == Signal && l.signal != "" {
+		text = "received " + l.signal
+	}
+	if l.of != "" && !strings.Contains(text, l.of) {
+		text = l.of + ": " + text
+	}
+	if why = cmp.Or(l.why, why); strings.Contains(text, why) {
+		why = ""
+	}
+	return say(text, ": %s", short(why, 120))
 }
 
 // text says what happened, for people.
 func (l *line) text(kind Kind) string {
 	a := l.attrs
 	why := short(cmp.Or(a["error"], a["reason"]), 120)
-	if l.systemd {
-		if strings.Contains(l.said(), l.of) {
-			return l.said()
-		}
-		return l.of + ": " + l.said()
+	if l.rule != nil {
+		return l.quote(kind, why)
 	}
 	switch kind {
 	case Order:

@@ -1,0 +1,166 @@
+package timeline
+
+import (
+	"cmp"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// A Format says how to take a line apart.
+type Format struct {
+	Name string `json:"name"`
+
+	// Match is a regular expression (RE2) for the whole line, in which {iso} is a
+	// date and a time of day, {level} the name of a level. Its groups are fields of
+	// the line: time, pid, level, who, host, box (a container or pod), of and reason
+	// (of a Kubernetes event), msg, and rest, which is read again as a line of any
+	// format. As a name can stand once in an expression, time2 is a time too.
+	Match string `json:"match"`
+
+	Who     string `json:"who,omitempty"`     // the program that alone writes so
+	Example string `json:"example"`           // a line, tried when the format is compiled
+	Gives   string `json:"gives,omitempty"`   // what comes out of it: "pid=18 level=INFO msg=Starting"
+	Related bool   `json:"related,omitempty"` // the lines are about what another program does
+
+	re     *regexp.Regexp
+	groups []string
+	first  [256]bool // bytes with which it can begin
+}
+
+const levelPattern = `(?i:trace|debug|info|information|inf|notice|warn|warning|wrn|err|error|crit|critical|alert|emerg|fatal|severe)`
+
+var macros = strings.NewReplacer("{iso}", "(?P<time>"+isoPattern+")", "{level}", "(?P<level>"+levelPattern+")")
+
+// compile makes a format ready, and tries its example.
+func (f *Format) compile() error {
+	re, err := regexp.Compile(`^(?:` + macros.Replace(f.Match) + `)$`)
+	if err != nil {
+		return fmt.Errorf("timeline: format %s: %w", f.Name, err)
+	}
+	f.re, f.groups = re, re.SubexpNames()
+	for i, g := range f.groups {
+		f.groups[i] = strings.TrimRight(g, "23")
+		switch f.groups[i] {
+		case "", "time", "pid", "level", "who", "host", "box", "msg", "rest", "of", "reason":
+		default:
+			return fmt.Errorf("timeline: format %s: a group named %s", f.Name, g)
+		}
+	}
+	f.begins()
+	l := new(line)
+	if rest := f.read(l, f.Example); rest == nil {
+		return fmt.Errorf("timeline: format %s does not match its example", f.Name)
+	} else if got := l.gives(*rest); f.Gives != "" && got != f.Gives {
+		return fmt.Errorf("timeline: format %s: its example gives %q, not %q", f.Name, got, f.Gives)
+	}
+	return nil
+}
+
+// begins finds the bytes that can begin a line of the format, so that most of
+// the lines of others are turned away without the expression.
+func (f *Format) begins() {
+	for b := range f.first {
+		f.first[b] = true
+	}
+	src := strings.TrimPrefix(macros.Replace(f.Match), `(?P<time>`)
+	only := func(set string) {
+		for b := range f.first {
+			f.first[b] = strings.IndexByte(set, byte(b)) >= 0
+		}
+	}
+	switch {
+	case strings.HasPrefix(src, `\d`):
+		only("0123456789")
+	case strings.HasPrefix(src, `\[`) && !strings.HasPrefix(src, `\[?`):
+		only("[")
+	case src[0] == '@' || src[0] == '<':
+		only(src[:1])
+	case strings.HasPrefix(src, "(?P<level>[IWEF])"):
+		only("IWEF")
+	}
+}
+
+// gives says what a format has found, for its example.
+func (l *line) gives(rest string) string {
+	return strings.TrimPrefix(say("", " at %s", l.stamped, " pid=%s", strings.TrimPrefix(strconv.Itoa(l.pid), "0"), " who=%s", l.who, " box=%s", l.box,
+		" of=%s", l.of, " level=%s", l.level, " msg=%s", l.msg, " rest=%s", rest), " ")
+}
+
+// read fills in l from a line of the format. It returns what is to be read again,
+// empty if nothing is, and nil if the line is of another format.
+func (f *Format) read(l *line, text string) *string {
+	if text == "" || !f.first[text[0]] {
+		return nil
+	}
+	at := f.re.FindStringSubmatchIndex(text)
+	if at == nil {
+		return nil
+	}
+	var found line
+	rest := ""
+	for i, name := range f.groups {
+		if name == "" || at[2*i] < 0 {
+			continue
+		}
+		switch v := text[at[2*i]:at[2*i+1]]; name {
+		case "time":
+			if found.stamped != "" {
+				break
+			}
+			st, ok := parseStamp(v)
+			if !ok {
+				return nil
+			}
+			found.stamped, found.stamp = v, st
+		case "pid":
+			found.pid, _ = strconv.Atoi(v)
+		case "level":
+			found.level = cmp.Or(found.level, v)
+		case "who":
+			found.who = cmp.Or(found.who, v)
+		case "host":
+			found.host = v
+		case "box":
+			found.box = cmp.Or(found.box, v)
+		case "of":
+			found.of = v
+		case "reason":
+			found.reason = v
+		case "msg":
+			found.msg = cmp.Or(found.msg, v)
+		case "rest":
+			rest = cmp.Or(rest, v)
+		}
+	}
+	l.adopt(&found, f)
+	return &rest
+}
+
+// adopt takes over what a format has found within what others have found around
+// it. The inner one knows better; but a time without a zone is not better than
+// one with it.
+func (l *line) adopt(in *line, f *Format) {
+	if in.stamped != "" && l.stamped != "" && in.noZone != l.noZone && !in.noDate && !in.noYear && !l.noYear && !l.noDate {
+		l.twice = true
+		if l.apart = in.Sub(l.Time); l.noZone {
+			l.apart = -l.apart
+		}
+	}
+	if in.stamped != "" && (l.stamped == "" || !in.noZone && !(in.coarse && !l.coarse)) {
+		l.stamped, l.stamp = in.stamped, in.stamp
+	}
+	if in.pid > 0 {
+		l.pid = in.pid
+	}
+	l.named = l.named || in.who != "" || in.box != ""
+	l.who = cmp.Or(in.who, l.who)
+	if l.who == "" || in.who == "" && l.who == l.box {
+		l.who = cmp.Or(f.Who, l.who)
+	}
+	l.program = cmp.Or(f.Who, in.who, l.program)
+	l.host, l.box, l.of = cmp.Or(in.host, l.host), cmp.Or(in.box, l.box), cmp.Or(in.of, l.of)
+	l.level, l.msg, l.reason = cmp.Or(in.level, l.level), cmp.Or(in.msg, l.msg), cmp.Or(in.reason, l.reason)
+	l.format = f.Name
+}

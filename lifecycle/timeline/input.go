@@ -1,0 +1,483 @@
+package timeline
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"iter"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// An input reads one Input, line by line.
+type input struct {
+	Input
+	tables  *tables
+	number  int  // among the inputs
+	several bool // inputs
+	full    bool // takes apart each line, also those that the scan finds dull
+
+	r       *bufio.Reader
+	text    []byte  // a line that is longer than r's buffer
+	back    history // the lines before
+	head    *line   // the latest line with a time
+	headN   int     // its number
+	lines   int     // read
+	told    int     // of these, not blank
+	clock   clock
+	seen    []sight         // of the first lines
+	nested  []time.Duration // a time without zone, less the one with a zone in the same line
+	formats map[string]int  // of the first lines
+
+	writers *recent[uint64, struct{}]  // whose lines were taken apart
+	keys    *recent[string, time.Time] // of each process's latest line
+	trace   *line                      // waits for what follows it: a crash
+	ledger  bool                       // what follows are the rows of a ledger's table
+	samples []string                   // lines with a rule's literal that no rule matches
+	errs    []error
+	emit    func(*line)
+}
+
+const (
+	window   = 1000    // lines of an input that may be out of order
+	lineSize = 1 << 20 // longer ones are left out
+	lookBack = 200     // lines, to the one with a time
+	document = 16 << 20
+)
+
+// open prepares to read, and looks at the first lines.
+func (in *input) open() {
+	in.r = bufio.NewReaderSize(in.Reader, prefix)
+	if magic, _ := in.r.Peek(2); string(magic) == "\x1f\x8b" {
+		z, err := gzip.NewReader(in.r)
+		if err != nil {
+			in.lost(err)
+			in.r = bufio.NewReader(strings.NewReader(""))
+			return
+		}
+		in.r = bufio.NewReaderSize(z, prefix)
+	}
+	if bom, _ := in.r.Peek(3); string(bom) == "\xef\xbb\xbf" {
+		in.r.Discard(3)
+	}
+	first, _ := in.r.Peek(prefix)
+	in.formats = map[string]int{}
+	for n := 0; len(first) > 0 && n < sights; n++ {
+		var text []byte
+		text, first, _ = bytes.Cut(first, []byte("\n"))
+		if n >= 200 && !in.tables.scan.hit(text) {
+			continue
+		}
+		in.sight(text)
+	}
+}
+
+func (in *input) sight(text []byte) {
+	if text = bytes.TrimSpace(text); len(text) == 0 {
+		return
+	}
+	l, headed, err := in.tables.parse(string(text))
+	if err != nil || !headed {
+		in.formats["none"]++
+		return
+	}
+	in.formats[l.format]++
+	if l.stamped != "" {
+		l.settle()
+		in.seen = append(in.seen, sight{l.stamp, l.pid, l.msg})
+	}
+	if l.apart != 0 || l.twice {
+		in.nested = append(in.nested, l.apart)
+	}
+}
+
+func (in *input) lost(err error) { in.errs = append(in.errs, fmt.Errorf("%s: %w", in.Name, err)) }
+func (in *input) unread(err error) {
+	in.errs = append(in.errs, fmt.Errorf("%s:%d: %w", in.Name, in.lines, err))
+}
+
+// read reads the input to its end.
+func (in *input) read() {
+	for {
+		text, err := in.line()
+		in.feed(text)
+		if err != nil {
+			if err != io.EOF {
+				in.lost(err)
+			}
+			break
+		}
+	}
+	in.flush()
+	in.before() // for the end of the timeline
+}
+
+// line returns the next line, and with the last one an error.
+func (in *input) line() ([]byte, error) {
+	in.lines++
+	part, err := in.r.ReadSlice('\n')
+	if err == nil || err != bufio.ErrBufferFull {
+		return part, err
+	}
+	in.text = append(in.text[:0], part...)
+	for err == bufio.ErrBufferFull {
+		part, err = in.r.ReadSlice('\n')
+		if len(in.text) <= lineSize {
+			in.text = append(in.text, part...)
+		}
+	}
+	if len(in.text) > lineSize {
+		in.unread(fmt.Errorf("longer than %d bytes", lineSize))
+		return nil, err
+	}
+	return in.text, err
+}
+
+// feed takes the next line.
+func (in *input) feed(text []byte) {
+	text = trim(text)
+	if len(text) == 0 {
+		return
+	}
+	in.told++
+	if len(text) == 1 && text[0] == '{' {
+		in.document()
+		return
+	}
+	hit := in.tables.scan.hit(text)
+	if !hit && !in.fresh(text) && in.trace == nil && !in.ledger && !in.clock.sees(in) {
+		if in.full {
+			in.dull(text)
+		}
+		in.back.add(in.lines, text)
+		return
+	}
+	in.understand(string(text), hit)
+	in.back.add(in.lines, text)
+}
+
+// sees reports whether each line counts for a clock: one without dates.
+func (c *clock) sees(in *input) bool { return in.head != nil && in.head.noDate }
+
+// trim cuts white space, if there is any.
+func trim(text []byte) []byte {
+	for len(text) > 0 && text[len(text)-1] <= ' ' {
+		text = text[:len(text)-1]
+	}
+	if len(text) > 0 && text[0] <= ' ' && text[0] != '\t' && text[0] != ' ' {
+		return bytes.TrimSpace(text)
+	}
+	return text
+}
+
+// dull takes a line apart that the scan would spare: it must not be an event.
+func (in *input) dull(text []byte) {
+	if l, _, err := in.tables.parse(string(text)); err == nil {
+		if l.stamped != "" {
+			in.head, in.headN = l, in.lines
+		}
+		if in.tables.classify(l); l.kind != nothing {
+			in.understand(string(text), true)
+		}
+	}
+}
+
+// writerKeys stand before what tells writers apart in lines of JSON.
+var writerKeys = [][]byte{[]byte(`"pid":`), []byte(`"_PID":`), []byte(`"who":`), []byte(`"session":`), []byte(`session\":`)}
+
+var seed = maphash.MakeSeed()
+
+// fresh reports whether a line of JSON is the first of its process, or of its
+// process about a session.
+func (in *input) fresh(text []byte) bool {
+	if text[0] != '{' {
+		return false
+	}
+	var h maphash.Hash
+	h.SetSeed(seed)
+	found := false
+	for i, key := range writerKeys {
+		at := bytes.Index(text, key)
+		if at < 0 {
+			continue
+		}
+		v := text[at+len(key):]
+		end := bytes.IndexAny(v, ",}")
+		if end < 0 {
+			end = len(v)
+		}
+		h.WriteByte(byte(i))
+		h.Write(v[:end])
+		found = true
+	}
+	if !found {
+		return false
+	}
+	key := h.Sum64()
+	if _, known := in.writers.get(key); known {
+		return false
+	}
+	in.writers.put(key, struct{}{})
+	return true
+}
+
+// understand takes a line apart, finds out what it says, and emits it.
+func (in *input) understand(text string, hit bool) {
+	if strings.HasPrefix(text, "BEGAN ") && strings.Contains(text, "LASTED") {
+		in.flush()
+		in.ledger = true
+		return
+	}
+	if in.ledger && text[0] != '{' {
+		in.runs(text)
+		return
+	}
+	l, headed, err := in.tables.parse(text)
+	if err != nil {
+		in.unread(err)
+		at := strings.LastIndex(text, `{"time":"`)
+		if at <= 0 {
+			return
+		}
+		if l, headed, err = in.tables.parse(text[at:]); err != nil { // the end of a process tore the line before
+			return
+		}
+	}
+	in.ledger = in.ledger && text[0] != '{'
+	l.in, l.n = in, in.lines
+	if l.stamped != "" {
+		in.head, in.headN = l, in.lines
+		l.at = in.clock.resolve(l.stamp)
+	}
+	if headed {
+		in.timed(l)
+		in.flush()
+		in.tables.classify(l)
+	} else if !in.continues(l) {
+		in.told-- // it is part of another
+		return
+	}
+	in.sample(l, text, hit)
+	in.keep(l)
+}
+
+// timed gives a line without a time that of the line before.
+func (in *input) timed(l *line) {
+	if l.stamped == "" {
+		if head := in.before(); head != nil {
+			l.at, l.stamp = head.at, head.stamp
+		}
+	}
+}
+
+// before returns the latest line with a time, which may not have been taken apart.
+func (in *input) before() *line {
+	for n, text := range in.back.all() {
+		if in.head != nil && n <= in.headN {
+			break
+		}
+		if l, _, err := in.tables.parse(text); err == nil && l.stamped != "" {
+			l.in, l.n = in, n
+			l.at = in.clock.resolve(l.stamp)
+			in.head, in.headN = l, n
+			return l
+		}
+	}
+	if in.head != nil && in.lines-in.headN <= lookBack {
+		return in.head
+	}
+	return nil
+}
+
+// exception matches the last line of a Python or Java traceback.
+var exception = regexp.MustCompile(`^(?:Caused by: )?((?:[a-zA-Z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Timeout|Warning|Lost)\b.*)`)
+
+// continues reports whether a line that belongs to the one before it is an event
+// of its own; else it may tell more about that.
+func (in *input) continues(l *line) bool {
+	head := in.before()
+	if head != nil {
+		l.at, l.stamp, l.pid, l.who, l.program, l.box, l.host, l.named = head.at, head.stamp, head.pid, head.who, head.program, head.box, head.host, head.named
+		l.session = head.session
+		if head.attrs != nil && head.session == "" {
+			l.session = head.attrs["session"]
+		}
+	}
+	session := l.session
+	in.tables.classify(l)
+	if l.session == "" {
+		l.session = session
+	}
+	t := in.trace
+	if t != nil {
+		if m := exception.FindStringSubmatch(l.msg); m != nil {
+			t.why = m[1]
+		}
+		if l.kind == Failure || l.kind == nothing || l.role == detail {
+			if l.kind != nothing {
+				t.spans = append(t.spans, l.n)
+			}
+			return false
+		}
+	}
+	if l.kind == nothing {
+		return true
+	}
+	if l.rule != nil && l.rule.Name == "Python: traceback" && head != nil && in.lines-head.n < 3 {
+		if s := head.severity(); s > 0 && s < 4 || head.msg == "" {
+			return false
+		}
+		l.msg, l.n, l.spans = head.msg, head.n, []int{l.n} // its head says more
+	}
+	return true
+}
+
+// sample keeps lines that looked promising, in case that nothing is understood.
+func (in *input) sample(l *line, text string, hit bool) {
+	if hit && l.kind == nothing && len(in.samples) < 3 {
+		in.samples = append(in.samples, short(text, 200))
+	}
+}
+
+// keep emits a line, a failure only when it is known what follows it.
+func (in *input) keep(l *line) {
+	in.flush()
+	if l.kind == Failure || l.kind == Cut && l.rule != nil {
+		in.trace = l
+		return
+	}
+	in.send(l)
+}
+
+func (in *input) flush() {
+	if l := in.trace; l != nil {
+		in.trace = nil
+		in.send(l)
+	}
+}
+
+// send gives a line its place among those of all inputs: its time, but a little
+// earlier if it is a cause whose effects may be logged before it, and not before
+// the line before it of the same process.
+func (in *input) send(l *line) {
+	l.key = l.at
+	switch {
+	case l.at.IsZero():
+	case l.kind == Order && l.rule != nil, l.kind == Exit && abrupt(l.signal):
+		l.key = l.at.Add(-early)
+	case l.kind == Cut && l.rule != nil && l.coarse && in.several:
+		l.key = l.at.Add(time.Second - 1)
+	}
+	who := in.process(l)
+	if before, ok := in.keys.get(who); ok && before.After(l.key) {
+		l.key = before
+	}
+	in.keys.put(who, l.key)
+	in.emit(l)
+}
+
+// abrupt signals end a process before it can say so.
+func abrupt(signal string) bool {
+	return signal == "SIGKILL" || signal == "SIGSEGV" || signal == "SIGABRT" || signal == "SIGBUS"
+}
+
+// process returns the key of the process that wrote a line.
+func (in *input) process(l *line) string {
+	if l.pid > 1 {
+		return pidKey(l.box, l.pid)
+	}
+	return strconv.Itoa(in.number) + " " + l.box + " " + l.who
+}
+
+func pidKey(box string, pid int) string { return box + "pid " + strconv.Itoa(pid) }
+
+// document reads JSON that is spread over lines, to its closing brace. A list of
+// Kubernetes objects is as many lines as it has items.
+func (in *input) document() {
+	text, begin := []byte("{"), in.lines
+	for {
+		part, err := in.line()
+		if len(text) < document {
+			text = append(text, part...)
+		}
+		if closing := bytes.HasPrefix(part, []byte("}")); closing || err != nil {
+			if closing && len(bytes.TrimSpace(part)) > 1 {
+				text = append(text[:len(text)-len(part)], '}')
+			}
+			break
+		}
+	}
+	var list struct{ Items []json.RawMessage }
+	if err := json.Unmarshal(text, &list); err != nil {
+		in.unread(fmt.Errorf("not JSON: %w", err))
+		return
+	}
+	items := list.Items
+	if items == nil {
+		items = []json.RawMessage{text}
+	}
+	end := in.lines
+	for _, item := range items {
+		var one bytes.Buffer
+		if json.Compact(&one, item) == nil {
+			in.lines = begin
+			in.understand(one.String(), true)
+		}
+	}
+	in.lines = end
+}
+
+// A history is the last lines, for those without a time.
+type history struct {
+	lines [lookBack]struct {
+		number int
+		text   []byte
+	}
+	n int
+}
+
+func (h *history) add(number int, text []byte) {
+	at := &h.lines[h.n%lookBack]
+	at.number, at.text = number, append(at.text[:0], text[:min(len(text), 4096)]...)
+	h.n++
+}
+
+// all returns the lines, the latest first.
+func (h *history) all() iter.Seq2[int, string] {
+	return func(yield func(int, string) bool) {
+		for i := range min(h.n, lookBack) {
+			if at := h.lines[(h.n-1-i)%lookBack]; !yield(at.number, string(at.text)) {
+				return
+			}
+		}
+	}
+}
+
+// runs reads a row of what restart.Ledger's Table returns, as the start and, unless
+// it is open, the end of a run.
+func (in *input) runs(row string) {
+	f := append(strings.Fields(row), "", "", "", "", "") // LASTED and CUT may be empty
+	began, err := time.Parse(time.RFC3339, f[0])
+	pid, notPID := strconv.Atoi(f[3])
+	if err = errors.Join(err, notPID); err != nil {
+		in.unread(fmt.Errorf("not a ledger's row: %w", err))
+		return
+	}
+	start := line{in: in, n: in.lines, at: began, pid: pid, msg: "run began", kind: Start, attrs: map[string]string{"backoff": f[1], "waited": f[2]}}
+	in.send(&start)
+	lasted, err := time.ParseDuration(f[4])
+	if err != nil {
+		return
+	}
+	end := start
+	end.at, end.msg, end.kind, end.status = began.Add(lasted), "run ended", Exit, f[5]
+	end.attrs = map[string]string{"end": f[5], "lasted": f[4], "cut": strings.TrimSpace(strings.Join(f[6:], " "))}
+	in.send(&end)
+}

@@ -1,0 +1,243 @@
+package timeline
+
+import (
+	"cmp"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A service is the processes of one name.
+type service struct {
+	name    string
+	now     *Process // the one that began last
+	before  *Process // that said so itself
+	stop    *Event   // the latest
+	ordered *Event   // the latest order for it
+	next    *Event   // what the next start follows; nil once it has
+	from    *Process // whose end that is
+	more    []end    // of other processes at the same time, which starts follow in turn
+	up      time.Time
+}
+
+type end struct {
+	*Event
+	p *Process
+}
+
+// ended notes an end, which the next start follows.
+func (sv *service) ended(p *Process, e *Event) {
+	if sv.next != nil && sv.from != nil && sv.from != p && sv.next.Kind == Exit && e.Kind == Exit && len(sv.more) < 64 {
+		sv.more = append(sv.more, end{e, p})
+		return
+	}
+	sv.next, sv.from = e, p
+	if e.Kind == Exit {
+		sv.ordered = nil
+	}
+}
+
+// took notes that a start has followed.
+func (sv *service) took() {
+	sv.next, sv.from = nil, nil
+	if len(sv.more) > 0 {
+		sv.next, sv.from, sv.more = sv.more[0].Event, sv.more[0].p, sv.more[1:]
+	}
+}
+
+// follow returns what a start at this time follows: it is not that of p's own end.
+func (sv *service) follow(p *Process, at time.Time) *Event {
+	if sv.next == nil || sv.from == p || at.Sub(sv.next.Time) > follow {
+		return nil
+	}
+	return sv.next
+}
+
+// canonical is what the names of one service have in common.
+var canonical = regexp.MustCompile(`(?:-server|-daemon|\.service|\.scope|\.sh|\.py|\.js)$`)
+
+// service returns the service of a name; one that has a description too is found
+// by that.
+func (k *linker) service(name string) *service {
+	key := canonical.ReplaceAllString(strings.ToLower(name), "")
+	if sv, ok := k.services.get(key); ok {
+		return sv
+	}
+	for _, n := range k.names {
+		if sv, ok := k.services.get(n); ok && (describes(n, key) || describes(key, n)) {
+			k.services.put(key, sv)
+			return sv
+		}
+	}
+	if k.names = append(k.names, key); len(k.names) > 64 {
+		k.names = slices.Delete(k.names, 0, 32)
+	}
+	sv := &service{name: key}
+	k.services.put(key, sv)
+	return sv
+}
+
+// describes reports whether a description, as of a unit, names a service.
+func describes(text, name string) bool {
+	if !strings.Contains(text, " ") || strings.Contains(name, " ") || strings.HasSuffix(text, " worker") {
+		return false
+	}
+	return slices.ContainsFunc(strings.FieldsFunc(name, func(r rune) bool { return r == '-' || r == '_' || r == '@' || r == '.' }), func(word string) bool {
+		return len(word) >= 4 && strings.Contains(text, word)
+	})
+}
+
+// process returns the process of a key. One that has exited is another one's,
+// which was given its number.
+func (k *linker) process(key, name string, pid int, at time.Time) *Process {
+	p, ok := k.processes.get(key)
+	if !ok || p.exit != nil && (at.IsZero() || at.Sub(p.exit.Time) > passing) && !strings.HasPrefix(key, "pid ") || p != nil && p.exit != nil && at.Sub(p.exit.Time) > reuse {
+		p = &Process{Name: name, PID: pid, key: key, service: k.service(name), left: map[noun]int{}}
+		k.processes.put(key, p)
+	}
+	return p
+}
+
+// writer returns the process that wrote a line, and whether it is the first one.
+func (k *linker) writer(l *line) (p *Process, first bool) {
+	name := cmp.Or(l.who, baseName(l.in.Name))
+	at := l.at
+	if l.msg == "run ended" { // the next run has written it for one that died
+		at = time.Time{}.Add(time.Nanosecond)
+	}
+	var parent *Process
+	own := l.role == worker && (l.child == 0 || l.child == l.pid)
+	if own {
+		parent = k.service(name).now
+		name += " worker"
+	}
+	key := l.in.process(l)
+	if l.rule == nil && l.pid > 1 {
+		if p, ok := k.processes.get(key); ok && p.exit != nil && at.Sub(p.exit.Time) > passing {
+			k.processes.put(key, &Process{Name: name, PID: l.pid, key: key, service: k.service(name), left: map[noun]int{}})
+		}
+	}
+	p = k.process(key, name, l.pid, at)
+	if own && p.parent == nil && parent != p {
+		p.parent = parent
+		if p.first.IsZero() {
+			p.named = true
+		}
+	}
+	if l.who != "" && !p.named {
+		p.Name, p.service, p.named = name, k.service(name), true
+	}
+	if first = p.first.IsZero(); first {
+		p.first = l.at
+		if l.of == "" && l.child == 0 {
+			p.Session = l.session
+		}
+	} else if p.Session != l.session {
+		p.Session = "" // it serves several
+	}
+	p.last = l.at
+	return p, first
+}
+
+// about reports whether a line is about another process than its writer.
+func (l *line) about() bool {
+	return l.systemd || l.rule != nil && (l.of != "" || l.child > 1 && l.child != l.pid)
+}
+
+// target returns the process that a line is about: its writer, unless it names
+// another one, which may be nil if it is not known.
+func (k *linker) target(l *line, p *Process) *Process {
+	switch {
+	case l.child > 1 && l.child == l.pid:
+		return p
+	case l.child > 1:
+		name := l.of
+		if l.role == worker {
+			name = cmp.Or(l.of, p.Name+" worker")
+		}
+		q := k.process(pidKey(l.box, l.child), cmp.Or(name, "pid"), l.child, l.at)
+		if l.rule != nil && q != p && q.parent == nil && l.kind != Order {
+			q.parent = p
+		}
+		return q
+	case l.session != "" && p.Session != l.session:
+		return k.session(l.session).client
+	case l.of != "":
+		return k.service(l.of).now
+	}
+	return p
+}
+
+// subject is target, made if it is not known.
+func (k *linker) subject(l *line, p *Process) *Process {
+	if q := k.target(l, p); q != nil {
+		return q
+	}
+	sv := k.service(l.of)
+	q := k.process("unit "+sv.name, l.of, 0, time.Time{})
+	q.service, sv.now, q.first = sv, q, l.at
+	return q
+}
+
+// after reports whether a line comes after an event, and not long after.
+func (l *line) after(e *Event, within time.Duration) bool {
+	return e != nil && l.at.Sub(e.Time) <= within
+}
+
+func (l *line) within(t time.Time, d time.Duration) bool { return l.at.Sub(t) <= d }
+
+// A Process is one that wrote lines, or that lines are about.
+type Process struct {
+	Name    string
+	PID     int    // 0 if it is not known
+	Session string // whose own process it is; "" for a server
+
+	key                string
+	first, last        time.Time // of its lines
+	service            *service
+	parent             *Process
+	stop, drain, phase *Event // why it ends, and what it has come to
+	latest             *Event // since then
+	exit, started      *Event
+	reload             *Event // the latest, which ends its children
+	childBad           *Event // the latest bad end of a child
+	fault              *Event // the latest failure that it told
+	faultOf            string // and of what
+	lost               *Event // the latest loss of what it depends on
+	needs              string // and its name
+	lastStart, up      time.Time
+	waiting            *Event       // while its start is put off: the end before it, or its latest wait
+	retry              *Event       // its latest wait while it runs
+	left               map[noun]int // what it has opened and not closed
+	failed             bool
+	named              bool // by itself
+}
+
+// Label is the name of the process, with what tells it from others of that name.
+func (p *Process) Label() string {
+	switch {
+	case p.Session != "" && p.Session != p.Name:
+		return p.Name + " " + p.Session
+	case p.PID > 1:
+		return p.Name + " " + strconv.Itoa(p.PID)
+	}
+	return p.Name
+}
+
+// fails counts a process that failed, once.
+func (p *Process) fails(e *Event) {
+	if !p.failed {
+		p.failed = true
+		e.chain.Failures++
+	}
+}
+
+// ending returns the latest event of p's stop, unless it went on after that.
+func (p *Process) ending(at time.Time) *Event {
+	if p.latest == nil || at.Sub(p.latest.Time) > follow {
+		return nil
+	}
+	return p.latest
+}

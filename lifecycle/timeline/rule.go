@@ -1,0 +1,286 @@
+package timeline
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// A Rule says what a message of a program means.
+type Rule struct {
+	Name string `json:"name"`
+	From string `json:"from,omitempty"` // programs or formats, separated by spaces; empty for any
+
+	// Has is a literal that each such message has, in any case, and few ordinary
+	// lines: a line without any rule's literal is not even taken apart. It has five
+	// bytes or more, of letters, digits, spaces and .,:;()[]=!_-; of several, separated
+	// by |, one must be there.
+	Has string `json:"has"`
+
+	// Match is a regular expression (RE2) for the message. Its groups are fields:
+	// child, of (the process that the line is about), signal, status, session, why,
+	// addr and needs (the dependency that was lost).
+	Match string `json:"match"`
+
+	Kind  Kind              `json:"kind"`
+	Level string            `json:"level,omitempty"` // the least, as far as the line has one: info, warn or error
+	Set   map[string]string `json:"set,omitempty"`   // fields that are always the same. role: worker, reload, sole or detail
+
+	Example string `json:"example"`         // a line, tried when the rule is compiled
+	Gives   string `json:"gives,omitempty"` // its fields: "child=21 signal=SIGKILL"
+
+	re   *regexp.Regexp
+	from []string
+	has  []string // Has, in lower case
+}
+
+// The roles of the process that a rule is about.
+const (
+	worker = "worker" // one of several, of a parent
+	sole   = "sole"   // there is one at a time: a start tells of the end before it
+	reload = "reload" // the signal does not end the process
+	detail = "detail" // adds to what was told, and is nothing by itself
+)
+
+// compile makes a rule ready. Its example is tried by try.
+func (r *Rule) compile() error {
+	fail := func(format string, args ...any) error {
+		return fmt.Errorf("timeline: rule %s: "+format, append([]any{r.Name}, args...)...)
+	}
+	r.has = strings.Split(strings.ToLower(r.Has), "|")
+	for _, h := range r.has {
+		if len(h) < gram+1 || strings.Trim(h, "abcdefghijklmnopqrstuvwxyz0123456789 .,:;()[]=!_-") != "" {
+			return fail("has: %q is not five letters, digits, spaces or .,:;()[]=!_- or more", h)
+		}
+	}
+	if !slices.Contains(kinds, r.Kind) {
+		return fail("kind: %q is none of %v", r.Kind, kinds)
+	}
+	if !slices.Contains([]string{"", "info", "warn", "error"}, r.Level) {
+		return fail("level: %q is none of info, warn and error", r.Level)
+	}
+	re, err := regexp.Compile(r.Match)
+	if err != nil {
+		return fail("%w", err)
+	}
+	names := re.SubexpNames()
+	for i, name := range names {
+		names[i] = strings.TrimRight(name, "23")
+	}
+	for name := range r.Set {
+		names = append(names, name)
+	}
+	for _, name := range names {
+		if !slices.Contains([]string{"", "child", "of", "signal", "status", "session", "why", "addr", "needs", "role", "who", "pid"}, name) {
+			return fail("there is no field %s", name)
+		}
+	}
+	r.re, r.from = re, strings.Fields(r.From)
+	return nil
+}
+
+// try tells whether a rule finds itself in its example.
+func (t *tables) try(r *Rule) error {
+	l, _, err := t.parse(r.Example)
+	if err == nil {
+		t.classify(l)
+		switch {
+		case l.rule != r:
+			err = fmt.Errorf("its example %q is not recognized: rule %q, kind %q, of %q", r.Example, l.ruleName(), l.kind, l.program)
+		case r.Gives != "" && l.fields2() != r.Gives:
+			err = fmt.Errorf("its example gives %q, not %q", l.fields2(), r.Gives)
+		case !t.scan.hit([]byte(r.Example)):
+			err = errors.New("the scan takes its example for a dull line")
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("timeline: rule %s: %w", r.Name, err)
+	}
+	return nil
+}
+
+func (l *line) ruleName() string {
+	if l.rule == nil {
+		return ""
+	}
+	return l.rule.Name
+}
+
+func (l *line) fields2() string {
+	return strings.TrimPrefix(say("", " child=%s", strings.TrimPrefix(strconv.Itoa(l.child), "0"), " of=%s", l.of, " signal=%s", l.signal, " status=%s", l.status,
+		" session=%s", l.session, " addr=%s", l.addr, " needs=%s", l.needs, " why=%s", l.why), " ")
+}
+
+// meant reports whether a rule is about lines such as l, whatever they say.
+func (r *Rule) meant(l *line) bool {
+	if len(r.from) > 0 && !slices.ContainsFunc(r.from, func(f string) bool {
+		return f == l.program || f == l.format || f == l.who || strings.HasPrefix(l.program, f+"-") || strings.HasPrefix(l.who, f+"-")
+	}) {
+		return false
+	}
+	have := l.severity()
+	return have == 0 || have >= map[string]int{"": 2, "info": 3, "warn": 4, "error": 5}[r.Level]
+}
+
+// apply fills in l from its message, if the rule matches it.
+func (r *Rule) apply(l *line) bool {
+	at := r.re.FindStringSubmatch(l.msg)
+	if at == nil {
+		return false
+	}
+	set := func(name, v string) {
+		switch strings.TrimRight(name, "23") {
+		case "child":
+			l.child, _ = strconv.Atoi(v)
+		case "pid":
+			l.pid, _ = strconv.Atoi(v)
+		case "of":
+			l.of = v
+		case "who":
+			l.who = v
+		case "signal":
+			l.signal = v
+		case "status":
+			l.status = v
+		case "session":
+			l.session = v
+		case "why":
+			l.why = v
+		case "addr":
+			l.addr = v
+		case "needs":
+			l.needs = v
+		case "role":
+			l.role = v
+		}
+	}
+	for name, v := range r.Set {
+		set(name, v)
+	}
+	for i, name := range r.re.SubexpNames() {
+		if name != "" && at[i] != "" {
+			set(name, at[i])
+		}
+	}
+	if l.signal != "" {
+		l.signal = signalName(l.signal)
+	}
+	if l.kind = r.Kind; l.kind == Exit && l.signal == "" {
+		if n, _ := strconv.Atoi(l.status); n > 128 && n < 128+32 {
+			l.signal = signalName(strconv.Itoa(n - 128)) // as shells and containers tell it
+		}
+	}
+	l.rule = r
+	return true
+}
+
+// tables are the formats and rules of one reading.
+type tables struct {
+	formats []Format
+	rules   []Rule
+	scan    *scanner
+}
+
+// newTables compiles the tables, with the user's own before the others.
+func newTables(own *Tables) (*tables, error) {
+	if own == nil {
+		own = new(Tables)
+	}
+	t := &tables{formats: slices.Concat(own.Formats, formats), rules: slices.Concat(own.Rules, ruleTable())}
+	for i := range t.formats {
+		if err := t.formats[i].compile(); err != nil {
+			return nil, err
+		}
+	}
+	for i := range t.rules {
+		if err := t.rules[i].compile(); err != nil {
+			return nil, err
+		}
+	}
+	t.scan = newScanner(t.rules)
+	for i := range own.Rules { // those of the table are tried by a test
+		if err := t.try(&t.rules[i]); err != nil {
+			return nil, err
+		}
+	}
+	return t, nil
+}
+
+// Tables are formats and rules that a user adds to those of the package. They are
+// tried first.
+type Tables struct {
+	Formats []Format `json:"formats"`
+	Rules   []Rule   `json:"rules"`
+}
+
+// LoadTables reads Tables from JSON, and tries the example of each.
+func LoadTables(r io.Reader) (*Tables, error) {
+	d := json.NewDecoder(r)
+	d.DisallowUnknownFields()
+	var own Tables
+	if err := d.Decode(&own); err != nil {
+		return nil, fmt.Errorf("timeline: rules: %w", err)
+	}
+	if _, err := newTables(&own); err != nil {
+		return nil, err
+	}
+	return &own, nil
+}
+
+// severity orders levels: 0 for none, 2 debug, 3 info, 4 warn, 5 error.
+func (l *line) severity() int {
+	s := strings.ToLower(strings.TrimPrefix(l.level, "priority "))
+	if n, err := strconv.Atoi(s); err == nil {
+		switch {
+		case strings.HasPrefix(l.level, "priority"):
+			return max(1, 8-max(n, 3)) - n/7
+		case n >= 10: // pino, bunyan
+			return min(n/10, 5)
+		}
+		return 0
+	}
+	switch cmp.Or(s, "none")[0] {
+	case 't':
+		return 1
+	case 'd':
+		return 2
+	case 'i':
+		return 3
+	case 'w':
+		return 4
+	}
+	switch s {
+	case "e", "c", "f", "error", "err", "crit", "critical", "alert", "emerg", "fatal", "severe", "panic":
+		return 5
+	case "notice", "note", "log":
+		return 3
+	}
+	return 0
+}
+
+var signalNumbers = map[string]string{
+	"1": "HUP", "2": "INT", "3": "QUIT", "4": "ILL", "5": "TRAP", "6": "ABRT", "7": "BUS", "8": "FPE", "9": "KILL", "10": "USR1", "11": "SEGV",
+	"12": "USR2", "13": "PIPE", "14": "ALRM", "15": "TERM", "17": "CHLD", "18": "CONT", "19": "STOP", "24": "XCPU", "25": "XFSZ", "28": "WINCH", "31": "SYS",
+}
+
+// signalName returns a signal as SIGTERM, or "" if s is none.
+func signalName(s string) string {
+	s = strings.TrimPrefix(strings.TrimSpace(s), "Signals.")
+	low := strings.ToLower(s)
+	if long, ok := signals[low]; ok {
+		return long
+	}
+	short := strings.TrimPrefix(strings.ToUpper(s), "SIG")
+	for number, name := range signalNumbers {
+		if s == number || short == name {
+			return "SIG" + name
+		}
+	}
+	return ""
+}
