@@ -26,7 +26,14 @@ func TestTimeline(t *testing.T) {
 		}
 		return name
 	}
-	gateway, cli, torn := file("gateway.jsonl", stop), file("cli.jsonl", cut), file("torn.jsonl", cut+`{"time":"2026`)
+	gateway, cli, torn := file("gateway.jsonl", stop), file("cli.jsonl", cut), file("torn.jsonl", cut+`{"msg":"cut","time":"2026`)
+	rules := file("rules.json", `{"rules":[{"name":"x","has":"going down","match":"^going down: (?P<why>.*)","kind":"stop","example":"2026-05-20T22:55:01Z going down: deploy"}]}`)
+	bad := file("bad.json", `{"rules":[{"name":"x","has":"going down","match":"^going up","kind":"stop","example":"going down"}]}`)
+	if err := os.Mkdir(filepath.Join(dir, "d"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	file(filepath.Join("d", "a"), stop)
+	file(filepath.Join("d", "b"), cut)
 	page, none := filepath.Join(dir, "out.html"), filepath.Join(dir, "none", "x")
 	for _, tt := range []struct {
 		name      string
@@ -37,10 +44,16 @@ func TestTimeline(t *testing.T) {
 	}{
 		{"files", []string{gateway, cli}, "", 0, "2 lines, 2 events: 1 chain", ""},
 		{"standard input", nil, stop + cut, 0, "2 lines, 2 events: 1 chain", ""},
-		{"a torn line", []string{gateway, torn}, "", 1, "2 lines, 2 events: 1 chain", "timeline: " + torn + ":2: the line is torn\n"},
+		{"a torn line", []string{gateway, torn}, "", 1, "3 lines, 2 events: 1 chain", "timeline: " + torn + ":2: the line is torn\n"},
 		{"a missing file", []string{gateway, none, cli}, "", 1, "2 lines, 2 events: 1 chain", "timeline: open " + none},
-		{"a folder", []string{gateway, dir}, "", 1, "1 line, 1 event", "timeline: " + dir + ": "},
-		{"much junk", nil, strings.Repeat("junk\n", 102), 1, "0 lines", "timeline: standard input:1: not JSON\n"},
+		{"a folder", []string{filepath.Join(dir, "d")}, "", 0, "2 lines, 2 events", ""},
+		{"a pattern, and -", []string{filepath.Join(dir, "gate*"), "-"}, cut, 0, "2 lines, 2 events", ""},
+		{"junk", nil, strings.Repeat("junk\n", 102), 0, "102 lines, 0 events", ""},
+		{"many torn lines", nil, strings.Repeat(`{"msg":"cut","x":`+"\n", 102), 1, "102 lines", "timeline: standard input:1: the line is torn\n"},
+		{"JSON", []string{"-json", gateway}, "", 0, "{\n", ""},
+		{"rules", []string{"-rules", rules, "-"}, "2026-05-20T22:55:01Z going down: deploy\n", 0, "1 line, 1 event", ""},
+		{"bad rules", []string{"-rules", bad, "-"}, "", 2, "", "timeline: " + bad + ": timeline: rule x: "},
+		{"no zone", []string{"-zone", "Nowhere", "-"}, "", 2, "", "timeline: unknown time zone Nowhere"},
 		{"a page", []string{"-html", page, gateway, cli}, "", 0, "", ""},
 		{"a page nowhere", []string{"-html", none, gateway}, "", 1, "", "timeline: open " + none},
 		{"a flag", []string{"-svg"}, "", 2, "", "flag provided but not defined: -svg"},

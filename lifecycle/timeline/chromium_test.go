@@ -87,7 +87,7 @@ func TestChromium(t *testing.T) {
 				events += len(c.Events)
 				links += len(c.Events) - 1
 				for _, e := range c.Events[1:] {
-					if !strings.Contains(body, "</a> "+e.Causes[0].Rule) {
+					if !strings.Contains(body, e.Causes[0].Rule) {
 						t.Errorf("a link does not name its rule: %s", e.Causes[0].Rule)
 					}
 				}

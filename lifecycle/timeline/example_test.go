@@ -29,9 +29,9 @@ func ExampleRead() {
 	// 22:55:01 to 22:55:38, 37 s: 1 session cut; 25 s without an answer
 	//
 	//      Time      Process        Event                       Because of
-	//   1  22:55:01  gateway 70093  received SIGTERM            root
+	//   1  22:55:01  gateway 70093  received SIGTERM            no line says why
 	//   2  22:55:02  gateway 37043  starts: began               1: its predecessor of the same name was stopped
-	//   3  22:55:13  cli 225211     cut                         1: the latest stop, within 30 s, as its server is not in the logs
+	//   3  22:55:13  cli 225211     cut                         1: by time alone: the latest stop, within 30 s, as its server is not in the logs
 	//   4  22:55:30  cli 225211     session is back: connected  3: the session had been cut
 	//   5  22:55:38  cli 225211     answered                    4: the session had come back
 }

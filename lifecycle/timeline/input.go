@@ -152,7 +152,7 @@ func (in *input) feed(text []byte) {
 		return
 	}
 	hit := in.tables.scan.hit(text)
-	if !hit && !in.fresh(text) && in.trace == nil && !in.ledger && !in.clock.sees(in) {
+	if !hit && !in.fresh(text) && (in.trace == nil || in.lines-in.trace.n > lookBack) && !in.ledger && !in.clock.sees(in) {
 		if in.full {
 			in.dull(text)
 		}
@@ -257,9 +257,13 @@ func (in *input) understand(text string, hit bool) {
 		l.at = in.clock.resolve(l.stamp)
 	}
 	if headed {
-		in.timed(l)
-		in.flush()
+		if in.timed(l); in.traced(l) {
+			return
+		}
 		in.tables.classify(l)
+		if l.rule != nil && l.rule.Name == "Python: traceback" && in.logged() {
+			return
+		}
 	} else if !in.continues(l) {
 		in.told-- // it is part of another
 		return
@@ -299,6 +303,42 @@ func (in *input) before() *line {
 // exception matches the last line of a Python or Java traceback.
 var exception = regexp.MustCompile(`^(?:Caused by: )?((?:[a-zA-Z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Timeout|Warning|Lost)\b.*)`)
 
+// traced reports whether a line that only its wrapper dates belongs to the crash
+// that the lines before it tell of.
+func (in *input) traced(l *line) bool {
+	t := in.trace
+	if t == nil || t.rule == nil || !t.bare || !l.bare || l.pid != t.pid || l.who != t.who || l.box != t.box || in.lines-t.n > lookBack {
+		return false
+	}
+	c := *l
+	if in.tables.classify(&c); c.about() || t.about() || c.kind != Failure && c.kind != nothing && c.role != detail {
+		return false
+	}
+	in.more(&c)
+	return true
+}
+
+// more notes what a further line tells of a crash.
+func (in *input) more(l *line) {
+	t := in.trace
+	if m := exception.FindStringSubmatch(l.msg); m != nil {
+		t.why = m[1]
+	}
+	if l.kind != nothing {
+		t.spans = append(t.spans, l.n)
+	}
+}
+
+// logged reports whether the line before is an error that a program has logged:
+// a traceback after it is no crash.
+func (in *input) logged() bool {
+	for _, text := range in.back.all() {
+		l, headed, err := in.tables.parse(text)
+		return err == nil && headed && l.severity() > 0 && l.severity() != 3
+	}
+	return false
+}
+
 // continues reports whether a line that belongs to the one before it is an event
 // of its own; else it may tell more about that.
 func (in *input) continues(l *line) bool {
@@ -315,28 +355,12 @@ func (in *input) continues(l *line) bool {
 	if l.session == "" {
 		l.session = session
 	}
-	t := in.trace
-	if t != nil {
-		if m := exception.FindStringSubmatch(l.msg); m != nil {
-			t.why = m[1]
-		}
-		if l.kind == Failure || l.kind == nothing || l.role == detail {
-			if l.kind != nothing {
-				t.spans = append(t.spans, l.n)
-			}
-			return false
-		}
+	if in.trace != nil && (l.kind == Failure || l.kind == nothing || l.role == detail) {
+		in.more(l)
+		return false
 	}
-	if l.kind == nothing {
-		return true
-	}
-	if l.rule != nil && l.rule.Name == "Python: traceback" && head != nil && in.lines-head.n < 3 {
-		if s := head.severity(); s > 0 && s < 4 || head.msg == "" {
-			return false
-		}
-		l.msg, l.n, l.spans = head.msg, head.n, []int{l.n} // its head says more
-	}
-	return true
+	l.loose = true
+	return l.rule == nil || l.rule.Name != "Python: traceback" || !in.logged()
 }
 
 // sample keeps lines that looked promising, in case that nothing is understood.

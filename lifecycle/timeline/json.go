@@ -107,9 +107,10 @@ func (in *line) fields() {
 		}
 	}
 	for _, key := range whoKeys {
-		if in.who = a[key]; in.who != "" {
+		if in.who = a[key]; in.who != "" && (key != "name" || a["hostname"] != "") { // bunyan, pino
 			break
 		}
+		in.who = ""
 	}
 	if a["error"] == "" {
 		if err := cmp.Or(a["err"], a["err.message"], a["exception"], a["error.message"]); err != "" {

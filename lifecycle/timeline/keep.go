@@ -33,6 +33,9 @@ func (k *linker) add(l *line, p *Process, kind Kind, cause *Event, rule string) 
 	for _, n := range l.spans {
 		e.spans = append(e.spans, place{l.in.Name, n})
 	}
+	if l.rule != nil {
+		k.told.put(k.twinKey, e)
+	}
 	e.origin = e
 	if cause == nil {
 		e.chain = new(Chain)

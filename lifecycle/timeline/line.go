@@ -40,6 +40,8 @@ type line struct {
 	rule  *Rule
 	kind  Kind
 	spans []int // further lines that tell the same
+	loose bool  // the line does not say who wrote it, or when
+	bare  bool  // within its wrappers it is of no format
 
 	apart time.Duration // between the two times of the line, one of them without a zone
 	twice bool          // there are two such
@@ -68,9 +70,7 @@ func (t *tables) parse(text string) (l *line, headed bool, err error) {
 			return nil, false, bad
 		}
 		if !found {
-			if l.format != "" || depth == 0 {
-				l.msg = rest
-			}
+			l.msg, l.bare = rest, true
 			break
 		}
 		if headed = true; next == "" {

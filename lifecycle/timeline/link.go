@@ -3,6 +3,7 @@ package timeline
 import (
 	"cmp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -20,6 +21,7 @@ type linker struct {
 	stopped   *Event                  // the latest stop of any process
 	begun     *Event                  // the latest start
 	faulted   *Event                  // the latest failure that a supervisor told
+	twinKey   string                  // of the line that is being taken
 }
 
 // An order is a signal on its way.
@@ -47,20 +49,26 @@ func (k *linker) take(l *line) {
 	p, first := k.writer(l)
 	k.t.Until = later(k.t.Until, l.at)
 	kind := l.kind
+	if l.rule != nil && k.twin(l) {
+		return
+	}
 	if l.rule == nil {
 		k.balance(l, p)
-		if first && !l.about() {
+		if first && !l.about() && l.attrs != nil {
 			p.service.now = p
 			k.start(l, p, p.service)
 		} else if p.waiting != nil && kind != Wait {
 			p.started = k.add(l, p, Start, p.waiting, "")
 			p.waiting = nil
 		}
-	} else if first && !l.systemd && (!l.about() && l.role != worker || l.role == worker && l.about()) {
+	} else if first && !l.systemd && l.role != detail && (!l.about() && l.role != worker || l.role == worker && l.about()) {
 		if kind == Start && !l.about() {
 			k.start(l, p, p.service)
 		}
 		p.service.now = p
+	}
+	if l.rule != nil && !l.about() && (p.exit != nil || p.crashed) && l.role != detail && (kind == Signal || kind == Stop || kind == Failure && (p.exit == nil || l.at.After(p.exit.Time))) {
+		p.again() // it has started again, and said nothing of that
 	}
 	s := k.serve(l, p, kind)
 	switch kind {
@@ -91,6 +99,32 @@ func (k *linker) take(l *line) {
 	}
 }
 
+// twin reports whether l, which has no clock and no writer of its own, is a copy
+// of a line just before it that has.
+func (k *linker) twin(l *line) bool {
+	key := strings.Join([]string{strconv.Itoa(l.in.number), l.ruleName(), l.of, l.needs, l.signal, l.status, l.why}, "\x00")
+	if e, ok := k.told.get(key); ok && l.loose && l.within(e.seen, passing) {
+		e.also(l)
+		return true
+	}
+	k.twinKey = key
+	return false
+}
+
+// detail notes a line that adds to what was told. It returns false if nothing was.
+func (k *linker) detail(l *line, events ...*Event) bool {
+	if e := k.stopped; e != nil && e.Input == l.in.Name && strings.HasPrefix(e.Process.Name, l.who) && l.after(e, serving) {
+		events = append(events, e)
+	}
+	for _, e := range events {
+		if e != nil && l.after(e, serving) && e.Kind != Start && e.Kind != Order {
+			e.also(l)
+			return true
+		}
+	}
+	return false
+}
+
 // balance counts what a process has opened and not closed.
 func (k *linker) balance(l *line, p *Process) {
 	if n, by := balance(l.msg); by != 0 && (l.kind == nothing || l.kind == over) && len(p.left) < 100 {
@@ -110,6 +144,9 @@ func (k *linker) starts(l *line, p *Process, first bool) {
 			sv = q.service
 		}
 		sv.now = q
+		if l.role == worker && sv.from != nil && sv.from.parent != q.parent { // of another parent
+			sv.next, sv.from, sv.more = nil, nil, nil
+		}
 		k.start(l, q, sv)
 		if q.started == nil && q.parent != nil && l.after(q.parent.reload, serving) {
 			q.started = k.add(l, q, Start, q.parent.reload, byParent)
@@ -129,11 +166,13 @@ func (k *linker) starts(l *line, p *Process, first bool) {
 		p.service.from = nil
 		p.exit, p.stop, p.latest, p.failed = nil, nil, nil, false
 		k.start(l, p, p.service)
-	case l.role == sole && p.started == nil && p.lastStart.IsZero() == false && l.at.Sub(p.lastStart) > passing, l.role == sole && first && p.unseen():
+	case l.role == sole && l.pid == 0 && !p.lastStart.IsZero() && l.at.Sub(p.lastStart) > passing, l.role == sole && first && p.unseen():
 		p.started = k.add(l, p, Start, nil, "")
 		p.started.Text += ", and no line tells how the one before ended"
+		p.started.chain.Failures++
 		p.exit, p.stop, p.latest = nil, nil, nil
 	}
+	p.childBad = nil
 	p.lastStart, p.service.before = l.at, p
 	if p.started != nil {
 		k.begun = p.started
@@ -186,7 +225,7 @@ func (k *linker) order(l *line, p *Process) {
 	if o.to == p && l.rule != nil {
 		o.to, o.all = nil, p
 	}
-	if l.of != "" && l.child == 0 {
+	if l.of != "" && (l.child == 0 || l.systemd) {
 		o.of = k.service(l.of)
 	}
 	if l.rule == nil && o.to != nil {
@@ -213,10 +252,12 @@ func (k *linker) order(l *line, p *Process) {
 	case l.after(p.fault, follow) && (p.faultOf == "" || p.faultOf == l.of):
 		cause, rule = p.fault, byFault
 	case o.to != nil && o.to.parent != nil && l.after(o.to.parent.stop, serving):
-		cause, rule = o.to.parent.stop, byParent
+		if cause, rule = o.to.parent.stop, byParent; o.to.parent == p {
+			rule = byOwnStop
+		}
 	case p.ending(l.at) != nil && !l.systemd:
 		cause, rule = p.latest, byOwnStop
-	default:
+	case l.rule == nil:
 		name := ""
 		if o.to != nil {
 			name = o.to.Name
@@ -226,7 +267,7 @@ func (k *linker) order(l *line, p *Process) {
 	o.Event = k.add(l, p, Order, cause, rule)
 	if l.rule != nil && o.to != nil && o.to != p {
 		o.Event.about = o.to.Label()
-		if abrupt(l.signal) {
+		if abrupt(l.signal) && !l.systemd { // whose manager tells of its end
 			o.to.fails(o.Event)
 		}
 	}
@@ -254,6 +295,9 @@ func (k *linker) same(l *line, p *Process, o order) *Event {
 			continue
 		}
 		sameOf := b.of != nil && (b.of == o.of || l.of != "" && b.of == k.service(l.of))
+		if sameOf && b.of.ordered == nil { // it has ended since
+			continue
+		}
 		if sameOf || b.to != nil && b.to == o.to {
 			if b.signal == o.signal || b.signal == "" && l.rule.Name != b.rule && (l.signal == "SIGKILL" && strings.Contains(b.Text, "timed out")) {
 				k.orders[i].signal = o.signal
@@ -319,11 +363,15 @@ func (k *linker) unanswered(l *line, name string, p *Process) (*Event, string) {
 
 // stop is why a process ends: a signal, or that it wants to.
 func (k *linker) stop(l *line, p *Process) {
+	if l.role == detail {
+		k.detail(l, p.stop)
+		return
+	}
 	if b := p.stop; l.rule != nil && b != nil && p.exit == nil && l.role != reload {
 		again := l.kind == Signal && l.signal != "" && b.Kind == Signal
 		switch {
 		case again && b.signal == l.signal && l.at.Sub(b.Time) < 2*time.Second && k.sent(l, p) == nil,
-			l.kind == Stop && l.after(p.latest, follow), l.role == detail, !again && l.at.Sub(b.Time) < passing:
+			l.kind == Stop && l.after(p.latest, follow), !again && l.at.Sub(b.Time) < passing:
 			b.also(l)
 			return
 		}
@@ -358,11 +406,14 @@ func (k *linker) fail(l *line, p *Process) {
 		return
 	}
 	if l.role == detail {
-		for _, e := range []*Event{q.exit, q.fault, q.stop, p.fault} {
+		for _, e := range []*Event{q.exit, q.fault, q.stop, p.fault, p.lost} {
 			if l.after(e, passing) {
 				e.also(l)
 				return
 			}
+		}
+		if !l.about() && k.detail(l) {
+			return
 		}
 	}
 	var cause *Event
@@ -387,6 +438,7 @@ func (k *linker) fail(l *line, p *Process) {
 		return
 	}
 	q.fault = e
+	q.crashed = q == p && l.pid <= 1 && l.loose
 	if q.parent != nil {
 		q.parent.childBad = e
 	}
@@ -418,18 +470,30 @@ func (l *line) again(p *Process) string {
 func (k *linker) why(l *line, p *Process, kind Kind, failed bool) (*Event, string) {
 	sent, ending := k.sent(l, p), p.ending(l.at)
 	switch {
-	case sent != nil && (ending == nil || kind == Signal || l.rule != nil && kind == Exit && sent.Time.After(ending.Time)):
+	case sent != nil && (ending == nil || kind == Signal || l.rule != nil && kind == Exit && sent.Time.Sub(ending.Time) > early):
 		return sent, bySignal
 	case ending != nil:
 		return ending, ""
 	case p.parent != nil && l.after(p.parent.reason(), serving):
 		return p.parent.reason(), byParent
-	case kind != Signal && l.after(p.childBad, sending):
+	case (kind == Exit || kind == Failure) && l.after(p.childBad, sending), kind == Stop && l.after(p.childBad, passing):
 		return p.childBad, byChild
-	case failed && p.started != nil && l.after(p.started, follow):
+	case failed && p.started != nil && l.after(p.started, l.relapse()):
 		return p.started, byLife
 	}
+	if l.rule != nil && l.session == "" && p.Session == "" {
+		return nil, ""
+	}
 	return k.unanswered(l, p.Name, p)
+}
+
+// relapse is how long after a start a failure is taken for the same trouble: not
+// long if it was a signal from outside.
+func (l *line) relapse() time.Duration {
+	if l.rule != nil && (l.signal == "SIGKILL" || l.signal == "SIGTERM") {
+		return sending
+	}
+	return follow
 }
 
 // reason is why the children of a process end.
@@ -479,14 +543,7 @@ func (k *linker) exit(l *line, p *Process) {
 		return
 	}
 	if p = q; l.role == detail {
-		for _, e := range []*Event{p.exit, p.fault, p.service.next} {
-			if l.after(e, serving) && e.Kind != Start && e.Kind != Order {
-				e.also(l)
-				return
-			}
-		}
-		if l.rule != nil && l.about() == false && p.stop != nil {
-			p.stop.also(l)
+		if k.detail(l, p.exit, p.fault, p.service.next, p.stop) || !l.about() && !l.loose {
 			return
 		}
 	}

@@ -158,6 +158,9 @@ func (k *linker) target(l *line, p *Process) *Process {
 			name = cmp.Or(l.of, p.Name+" worker")
 		}
 		q := k.process(pidKey(l.box, l.child), cmp.Or(name, "pid"), l.child, l.at)
+		if l.role == worker && q.Name == p.Name { // known by a line of its own
+			q.Name, q.service, q.named, q.parent = name, k.service(name), true, p
+		}
 		if l.rule != nil && q != p && q.parent == nil && l.kind != Order {
 			q.parent = p
 		}
@@ -212,6 +215,7 @@ type Process struct {
 	retry              *Event       // its latest wait while it runs
 	left               map[noun]int // what it has opened and not closed
 	failed             bool
+	crashed            bool // by what it wrote
 	named              bool // by itself
 }
 
@@ -224,6 +228,13 @@ func (p *Process) Label() string {
 		return p.Name + " " + strconv.Itoa(p.PID)
 	}
 	return p.Name
+}
+
+// again forgets the end of a process whose number, or lack of one, the next has.
+func (p *Process) again() {
+	p.exit, p.stop, p.latest, p.started, p.drain, p.phase, p.fault = nil, nil, nil, nil, nil, nil, nil
+	p.failed, p.crashed = false, false
+	p.service.next, p.service.from = nil, nil
 }
 
 // fails counts a process that failed, once.

@@ -62,6 +62,10 @@ var serverRules = []Rule{
 	{Name: "supervisord starts", From: "supervisord", Has: "supervisord started with pid", Kind: Start, Match: `^supervisord started with pid \d+`, Set: map[string]string{"role": sole},
 		Example: "2015-02-13 01:32:25,471 INFO supervisord started with pid 5550"},
 
+	{Name: "nginx starts", From: "nginx", Has: "start worker processes", Kind: Start, Set: map[string]string{"role": sole}, Match: `^start worker processes$`,
+		Example: "2026/11/24 16:15:02 [notice] 14626#14626: start worker processes"},
+	{Name: "nginx: worker stops", From: "nginx", Has: "gracefully shutting down", Kind: Stop, Match: `^gracefully shutting down`,
+		Example: "2026/11/24 16:15:03 [notice] 14630#14630: gracefully shutting down"},
 	{Name: "nginx is signalled", From: "nginx", Has: ") received", Kind: Signal, Match: `^signal \d+ \((?P<signal>SIG(?:TERM|INT|QUIT))\) received(?: from \d+)?, (?:exiting|shutting down)`,
 		Example: "2026/11/24 16:15:03 [notice] 14626#14626: signal 3 (SIGQUIT) received from 14584, shutting down", Gives: "signal=SIGQUIT"},
 	{Name: "nginx reloads", From: "nginx", Has: ") received", Kind: Signal, Set: map[string]string{"role": reload}, Match: `^signal \d+ \((?P<signal>SIG(?:HUP|USR2|WINCH))\) received(?: from \d+)?, (?:reconfiguring|changing binary|gracefully)`,
@@ -118,10 +122,15 @@ var serverRules = []Rule{
 		Example: "2026-11-24 16:15:16.396 UTC [14715] LOG:  received fast shutdown request", Gives: "why=fast"},
 	{Name: "postgres exits", From: "postgres", Has: "database system is shut down", Kind: Exit, Set: map[string]string{"status": "0"}, Match: `^database system is shut down`,
 		Example: "2026-11-24 16:15:16.407 UTC [14715] LOG:  database system is shut down", Gives: "status=0"},
+	{Name: "postgres: its checkpointer stops", From: "postgres", Has: "shutting down", Kind: Stop, Set: map[string]string{"role": detail}, Match: `^shutting down$`,
+		Example: "2026-11-24 16:15:16.401 UTC [14728] LOG:  shutting down"},
 	{Name: "postgres aborts", From: "postgres", Has: "aborting startup due to", Kind: Exit, Set: map[string]string{"status": "1"}, Match: `^aborting startup due to startup process failure|^shutting down due to startup process failure`,
 		Example: "2026-11-24 16:15:16.407 UTC [14715] LOG:  aborting startup due to startup process failure", Gives: "status=1"},
 	{Name: "psql: connection lost", Has: "closed the connection unexpectedly", Kind: Cut, Set: map[string]string{"needs": "postgres"}, Match: `server closed the connection unexpectedly`,
 		Example: "server closed the connection unexpectedly", Gives: "needs=postgres"},
+
+	{Name: "psql: that is all", Has: "connection to server was lost", Kind: Failure, Set: map[string]string{"role": detail}, Match: `^connection to server was lost`,
+		Example: "connection to server was lost"},
 
 	{Name: "redis starts", From: "redis", Has: "Redis is starting", Kind: Start, Set: map[string]string{"role": sole}, Match: `(?:Redis|Valkey) is starting`,
 		Example: "14683:C 24 Nov 2026 16:15:06.378 # oO0OoO0OoO0Oo Redis is starting oO0OoO0OoO0Oo"},

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -36,6 +37,9 @@ func (t *Timeline) WriteText(w io.Writer) error {
 		}
 		tw.Flush()
 	}
+	if len(t.Chains) == 0 {
+		t.nothing(&b)
+	}
 	if n := len(t.Unread) + t.MoreUnread; n > 0 {
 		fmt.Fprintf(&b, "\n%s could not be read\n", plural(n, "line"))
 	}
@@ -45,6 +49,36 @@ func (t *Timeline) WriteText(w io.Writer) error {
 	return nil
 }
 
+// nothing says what was read if no line told of a stop, and what to do about it.
+func (t *Timeline) nothing(b *strings.Builder) {
+	fmt.Fprintf(b, "\n%s read, none about a stop.\n", plural(t.Lines, "line"))
+	names := slices.SortedFunc(maps.Keys(t.formats), func(a, b string) int { return cmp.Or(t.formats[b]-t.formats[a], cmp.Compare(a, b)) })
+	if len(names) > 0 {
+		fmt.Fprint(b, "Of the first lines")
+		for i, name := range names {
+			if i > 0 {
+				fmt.Fprint(b, ",")
+			}
+			if name == "none" {
+				name, t.formats[name] = "no known format", t.formats[name]
+				fmt.Fprintf(b, " %d of %s", t.formats["none"], name)
+				continue
+			}
+			fmt.Fprintf(b, " %d are %s", t.formats[name], name)
+		}
+		fmt.Fprintln(b, ".")
+	}
+	if len(t.samples) > 0 {
+		fmt.Fprint(b, "These looked promising, but no rule knows what they mean:\n\n")
+		for _, s := range t.samples {
+			fmt.Fprintf(b, "  %s\n", s)
+		}
+	}
+	fmt.Fprint(b, "\nIf a line tells of a stop, a crash or a start, teach it with -rules and a file such as\n\n"+
+		`  {"rules": [{"name": "my program stops", "has": "going down", "match": "^going down: (?P<why>.*)", "kind": "stop",`+"\n"+
+		`              "example": "2026-05-20T22:55:01Z going down: deploy"}]}`+"\n")
+}
+
 // A view is a timeline in words, the same for the text and for the page.
 type view struct {
 	*Timeline
@@ -52,6 +86,7 @@ type view struct {
 	Costly, Quiet           []*chainView
 	Notes                   []string               // what chains have to do with each other
 	clock                   func(time.Time) string // how times are written
+	number                  map[*Event]int
 }
 
 type chainView struct {
@@ -70,22 +105,28 @@ type row struct {
 	What     string
 	Because  string
 	RuleText string
-	From     int  // the cause's number; 0 for a root
-	Bad      bool // it is what did harm
+	From     int   // the cause's number; 0 for a root
+	Bad      bool  // it is what did harm
+	Inferred bool  // only time ties it to its cause
+	Also     []int // further causes
 }
 
 func (t *Timeline) view() *view {
-	v := &view{Timeline: t, clock: t.clock()}
 	numbers := map[*Event]int{}
+	v := &view{Timeline: t, clock: t.clock(), number: numbers}
 	sessions := map[string]bool{}
 	cuts, failures := 0, 0
 	quiet := slices.DeleteFunc(slices.Clone(t.Chains), (*Chain).Costly)
 	chains := append(slices.DeleteFunc(slices.Clone(t.Chains), func(c *Chain) bool { return !c.Costly() }), quiet...)
+	for _, c := range chains {
+		for _, e := range c.Events {
+			numbers[e] = len(numbers) + 1
+		}
+	}
 	for i, c := range chains {
 		root := c.Events[0]
 		cv := &chainView{Chain: c, Number: i + 1, Title: root.Process.Label() + ": " + root.Text, Cost: v.cost(c), Clock: v.clock(root.Time)}
 		for _, e := range c.Events {
-			numbers[e] = len(numbers) + 1
 			cv.Rows = append(cv.Rows, v.row(e, numbers[e], numbers[e.cause()]))
 			if s := cmp.Or(e.Session, e.Process.Session); s != "" && !slices.Contains(cv.met, s) {
 				cv.met = append(cv.met, s)
@@ -112,7 +153,7 @@ func (t *Timeline) view() *view {
 	}
 	switch which = plural(len(v.Costly), which); {
 	case len(chains) == 0:
-		v.Headline = "Nothing stopped"
+		v.Headline = plural(t.Lines, "line") + " read, none about a stop"
 	case len(v.Costly) == 0:
 		v.Headline = plural(len(chains), "stop") + ", and nothing was lost"
 	case cuts > 0:
@@ -127,12 +168,13 @@ func (t *Timeline) view() *view {
 	if t.Forgotten > 0 {
 		v.Notes = append(v.Notes, plural(t.Forgotten, "further event")+" left out.")
 	}
+	v.Notes = append(v.Notes, t.guesses...)
 	v.Notes = append(v.Notes, v.relations()...)
 	return v
 }
 
 func (v *view) row(e *Event, number, from int) *row {
-	r := &row{Event: e, Number: number, Clock: v.clock(e.Time), What: e.Text, Because: "root", From: from, Bad: e.bad()}
+	r := &row{Event: e, Number: number, Clock: v.clock(e.Time), What: e.Text, Because: "root", From: from, Bad: e.bad(), Inferred: from > 0 && !e.Causes[0].Evidence}
 	if e.Times > 1 {
 		r.What += fmt.Sprintf(" (%d times)", e.Times)
 	}
@@ -142,7 +184,18 @@ func (v *view) row(e *Event, number, from int) *row {
 	switch {
 	case from > 0:
 		r.RuleText = e.Causes[0].Rule
-		r.Because = fmt.Sprintf("%d: %s", from, e.Causes[0].Rule)
+		if r.Inferred {
+			r.RuleText = "by time alone: " + r.RuleText
+		}
+		for _, l := range e.Causes[1:] {
+			if n := v.number[l.Event]; n > 0 {
+				r.Also = append(r.Also, n)
+				r.RuleText += fmt.Sprintf("; and %d: %s", n, l.Rule)
+			}
+		}
+		r.Because = fmt.Sprintf("%d: %s", from, r.RuleText)
+	case len(e.Causes) == 0 && !e.chain.Explained():
+		r.Because = "no line says why"
 	case e.cause() != nil:
 		r.Because = "left out: " + e.Causes[0].Rule
 	}
@@ -235,7 +288,12 @@ func (t *Timeline) clock() func(time.Time) string {
 	if len(t.Chains) > 0 && t.Chains[0].Events[0].Time.YearDay() != t.Until.In(zone).YearDay() {
 		format = "01-02 " + format
 	}
-	return func(t time.Time) string { return t.In(zone).Format(format) }
+	return func(t time.Time) string {
+		if t.IsZero() {
+			return "no clock"
+		}
+		return t.In(zone).Format(format)
+	}
 }
 
 // often says how many cuts there were, where that is not the number of sessions.

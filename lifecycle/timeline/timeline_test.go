@@ -62,7 +62,7 @@ func TestGolden(t *testing.T) {
 		{"incident.txt", "incident/*.jsonl", 2},
 		{"before.txt", "before.jsonl", 2},
 		{"after.txt", "after.jsonl", 0},
-		{"journal.txt", "journal.json", 3},
+		{"journal.txt", "journal.json", 5},
 	} {
 		t.Run(tt.golden, func(t *testing.T) {
 			tl := read(t, tt.files)

@@ -74,7 +74,7 @@ func (l *line) own() Kind {
 
 // quote says what happened in the words of the line.
 func (l *line) quote(kind Kind, why string) string {
-	text := short(l.msg, 160)
+	text := short(l.msg, 110)
 	if l.systemd {
 		text, _, _ = strings.Cut(strings.TrimRight(text, "."), " - ")
 	}
