@@ -86,7 +86,7 @@ var formats = []Format{
 	{Name: "uvicorn", Match: `(?P<level>CRITICAL|FATAL|SEVERE|ERROR|WARNING|WARN|INFO|DEBUG|FINE|TRACE): +(?P<msg>.*)`, Example: "INFO:     Shutting down", Gives: "level=INFO msg=Shutting down"},
 	{Name: "Go, log", Match: `(?P<time>\d{4}/\d\d/\d\d \d\d:\d\d:\d\d(?:\.\d+)?) (?:[\w./-]+\.go:\d+: )?(?:\[?{level}\]?:? )?(?P<msg>.*)`,
 		Example: "2024/05/28 05:48:43 main.go:7: http2: panic serving", Gives: "at 2024/05/28 05:48:43 msg=http2: panic serving"},
-	{Name: "syslog (ISO time)", Match: `{iso} (?P<host>[\w.-]+) (?P<who>[^\s:\[\]]+|\([^\s)]+\))(?:\[(?P<pid>\d+)\])?: ?(?P<rest>.*)`,
+	{Name: "syslog (ISO time)", Match: `{iso} (?P<host>[\w.-]+) (?:(?P<who>[^\s:\[\]]+|\([^\s)]+\))\[(?P<pid>\d+)\]|(?P<who2>kernel|systemd|CRON|sshd|dockerd|containerd|kubelet)): ?(?P<rest>.*)`,
 		Example: "2026-11-24T16:17:50+0000 vm systemd[1]: Stopped.", Gives: "at 2026-11-24T16:17:50+0000 pid=1 who=systemd rest=Stopped."},
 	{Name: "a time, then a level", Match: `\[?{iso}\]?:? +[\[(]?{level}[\])]?:?[ \t]+(?:\[(?P<pid>\d+)\] )?(?P<rest>.*)`,
 		Example: "2024-01-04T12:36:03.283294564+01:00 INFO msg=tado-monitor starting version=v0.14.2", Gives: "at 2024-01-04T12:36:03.283294564+01:00 level=INFO rest=msg=tado-monitor starting version=v0.14.2"},

@@ -260,6 +260,7 @@ func (in *input) understand(text string, hit bool) {
 		if in.timed(l); in.traced(l) {
 			return
 		}
+		in.flush()
 		in.tables.classify(l)
 		if l.rule != nil && l.rule.Name == "Python: traceback" && in.logged() {
 			return
@@ -269,7 +270,9 @@ func (in *input) understand(text string, hit bool) {
 		return
 	}
 	in.sample(l, text, hit)
-	in.keep(l)
+	if l.kind != nothing || l.attrs != nil {
+		in.keep(l)
+	}
 }
 
 // timed gives a line without a time that of the line before.
