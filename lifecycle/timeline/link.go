@@ -336,7 +336,7 @@ func (k *linker) sent(l *line, p *Process) *Event {
 		within = 2 * serving
 	}
 	return k.passed(l, within, func(b order) bool {
-		return b.to != nil && b.to == p || b.of != nil && b.of == p.service || b.all != nil && b.all == p.parent ||
+		return b.to != nil && b.to == p || b.of != nil && b.of == p.service || b.all != nil && b.all == p.parent && !b.all.up.After(b.Time) ||
 			b.Session != "" && b.Session == p.Session
 	})
 }
