@@ -2,18 +2,20 @@ package timeline
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
 
 // A clock makes times of an input's stamps.
 type clock struct {
-	offset time.Duration // of times without a zone, to the east
-	guess  string        // what is to be said about it; empty if nothing was guessed
-	leap   time.Duration // by which TAI64N is ahead of multilog's
-	day    time.Time     // of a time of day: the one of the line before
-	last   time.Time
-	latest time.Time // no date without a year is later
+	offset   time.Duration // of times without a zone, to the east
+	guess    string        // what is to be said about it; empty if nothing was guessed
+	leap     time.Duration // by which TAI64N is ahead of multilog's
+	day      time.Time     // of a time of day: the one of the line before
+	last     time.Time
+	dateless bool      // each line counts, for midnight
+	latest   time.Time // no date without a year is later
 }
 
 // resolve returns the moment of a stamp.
@@ -82,6 +84,7 @@ func learn(inputs []*input, zone *time.Location, now time.Time) {
 	}
 	for _, in := range inputs {
 		c := &in.clock
+		c.dateless = slices.ContainsFunc(in.seen, func(s sight) bool { return s.noDate })
 		c.latest = now.Add(48 * time.Hour)
 		if !dated.IsZero() {
 			c.latest = dated.AddDate(0, 6, 0)

@@ -10,6 +10,7 @@ import (
 	"hash/maphash"
 	"io"
 	"iter"
+	"maps"
 	"regexp"
 	"strconv"
 	"strings"
@@ -152,7 +153,7 @@ func (in *input) feed(text []byte) {
 		return
 	}
 	hit := in.tables.scan.hit(text)
-	if !hit && !in.fresh(text) && (in.trace == nil || in.lines-in.trace.n > lookBack) && !in.ledger && !in.clock.sees(in) {
+	if !hit && !in.fresh(text) && (in.trace == nil || in.lines-in.trace.n > lookBack) && !in.ledger && !in.clock.dateless {
 		if in.full {
 			in.dull(text)
 		}
@@ -162,9 +163,6 @@ func (in *input) feed(text []byte) {
 	in.understand(string(text), hit)
 	in.back.add(in.lines, text)
 }
-
-// sees reports whether each line counts for a clock: one without dates.
-func (c *clock) sees(in *input) bool { return in.head != nil && in.head.noDate }
 
 // trim cuts white space, if there is any.
 func trim(text []byte) []byte {
@@ -180,10 +178,14 @@ func trim(text []byte) []byte {
 // dull takes a line apart that the scan would spare: it must not be an event.
 func (in *input) dull(text []byte) {
 	if l, _, err := in.tables.parse(string(text)); err == nil {
+		l.in, l.n = in, in.lines
 		if l.stamped != "" {
+			l.at = in.clock.resolve(l.stamp)
 			in.head, in.headN = l, in.lines
 		}
-		if in.tables.classify(l); l.kind != nothing {
+		c := *l // as the head is not classified when it is found by its effects
+		c.attrs = maps.Clone(l.attrs)
+		if in.tables.classify(&c); c.kind != nothing {
 			in.understand(string(text), true)
 		}
 	}
