@@ -38,6 +38,8 @@ type page struct {
 	Ticks         []label
 	Bars, Marks   []mark
 	Arrows        []arrow
+	Words         []word  // on the marks that count most
+	Breaks        []label // where a quiet stretch is cut out
 	Legend        []Kind
 
 	times []time.Time // of which something is to be seen
@@ -72,12 +74,21 @@ type arrow struct {
 	From, To, Color int
 	Path            string
 	Inner           bool // of a drain to its own parts, whose bars say so
+	Inferred        bool // by time alone
+}
+
+// A word stands above a mark.
+type word struct {
+	label
+	Color int
+	Bad   bool
 }
 
 const (
-	laneHeight = 46 // as in the page's style
-	axisHeight = 44 // likewise
+	laneHeight = 42 // as in the page's style
+	axisHeight = 34 // likewise
 	margin     = 26
+	cutOut     = 46   // of a quiet stretch
 	frame      = 1026 // the width that the page has for it; what needs more is scrolled
 	colors     = 6    // of chains that cost something; 0 is for the others
 	calm       = 3    // the others' where all is well
@@ -91,24 +102,37 @@ func (t *Timeline) draw() *page {
 		rows = append(rows, c.Rows...)
 	}
 	p.scale(rows)
+	p.WaitsY = axisHeight
+	p.waits()
 	lanes := p.lanes(rows)
 	xs := p.spread(rows)
 	where := map[int]mark{}
+	taken := map[*Process][][2]px{}
 	for _, c := range chains {
 		if len(p.Costly) == 0 {
 			c.Color = calm
 		}
 		for _, r := range c.Rows {
 			m := mark{row: r, Color: c.Color, X: xs[r], Y: lanes[r.Process].Y}
-			if from, ok := where[r.From]; ok {
-				inner := m.Kind == Step || from.Kind == Drain && m.Kind == Phase
-				p.Arrows = append(p.Arrows, arrow{r.From, r.Number, c.Color, path(from, m), inner})
+			for i, l := range r.Causes {
+				if from, ok := where[p.number[l.Event]]; ok {
+					inner := m.Kind == Step || from.Kind == Drain && m.Kind == Phase
+					p.Arrows = append(p.Arrows, arrow{from.Number, r.Number, c.Color, path(from, m), inner || i > 0 && l.Event == nil, !l.Evidence})
+				}
 			}
 			where[r.Number] = m
 			p.place(m)
 		}
 	}
-	p.waits()
+	for _, first := range []bool{true, false} { // roots and harm before the rest
+		for _, c := range p.Costly {
+			for _, r := range c.Rows {
+				if first == (r.Bad || r.From == 0) {
+					p.say(where[r.Number], taken)
+				}
+			}
+		}
+	}
 	for _, kind := range kinds {
 		if slices.ContainsFunc(rows, func(r *row) bool { return r.Kind == kind }) {
 			p.Legend = append(p.Legend, kind)
@@ -117,8 +141,8 @@ func (t *Timeline) draw() *page {
 	return p
 }
 
-// scale decides where times are in the picture. Each moment has some room, and
-// what lies between two of them as much as the logarithm of the time.
+// scale decides where times are in the picture: it is linear, but a quiet stretch
+// is cut out, and marked.
 func (p *page) scale(rows []*row) {
 	for _, r := range rows {
 		p.times = append(p.times, r.Time)
@@ -126,21 +150,91 @@ func (p *page) scale(rows []*row) {
 			p.times = append(p.times, r.Until)
 		}
 	}
+	for _, c := range p.Costly {
+		for _, w := range c.waits {
+			p.times = append(p.times, w[0], w[1])
+		}
+	}
 	slices.SortFunc(p.times, time.Time.Compare)
 	p.times = slices.CompactFunc(p.times, time.Time.Equal)
-	n := float64(len(p.times))
-	gap := func(i int) float64 { return math.Log1p(10 * p.times[i].Sub(p.times[i-1]).Seconds()) }
-	sum := 1e-9
-	for i := 1; i < len(p.times); i++ {
-		sum += gap(i)
-	}
-	room := min(5, 12000/n)
-	stretch := max(420, frame-2*margin-room*n) / sum
 	p.xs = []px{margin}
+	p.Width = frame
+	var gaps []float64
 	for i := 1; i < len(p.times); i++ {
-		p.xs = append(p.xs, p.xs[i-1]+px(room+gap(i)*stretch))
+		gaps = append(gaps, p.times[i].Sub(p.times[i-1]).Seconds())
 	}
-	p.Width = max(p.xs[len(p.xs)-1]+margin, frame)
+	longest := quiet(gaps)
+	sum, cuts := 1e-9, 0
+	for _, g := range gaps {
+		if g > longest {
+			cuts++
+		} else {
+			sum += g
+		}
+	}
+	each := min(3, 300/float64(len(gaps)+1)) // so that no two moments are one
+	room := max(300, frame-2*margin-60-float64(cuts)*cutOut-each*float64(len(gaps)))
+	for i, g := range gaps {
+		width := px(each + g/sum*room)
+		if g > longest {
+			width = cutOut
+			p.Breaks = append(p.Breaks, label{X: p.xs[i] + cutOut/2, Text: human(p.times[i+1].Sub(p.times[i]))})
+		}
+		p.xs = append(p.xs, p.xs[i]+width)
+	}
+	p.Width = max(p.xs[len(p.xs)-1]+margin+60, frame)
+}
+
+// quiet returns the longest gap that is shown at its length. Those above it are
+// cut out: six at most, each more than four times as long as any that remains.
+func quiet(gaps []float64) float64 {
+	sorted := slices.Sorted(slices.Values(gaps))
+	for i := len(sorted) - 1; i >= 1 && i >= len(sorted)-6; i-- {
+		if sorted[i] > 4*sorted[i-1] && sorted[i-1] > 0 {
+			return sorted[i-1]
+		}
+	}
+	return math.Inf(1)
+}
+
+// say writes a word above a mark that is a root or did harm, or where a process
+// began again, if there is room for it.
+func (p *page) say(m mark, taken map[*Process][][2]px) {
+	text := m.word()
+	x, end := m.X+11, m.X+17+px(6.4*float64(len(text)))
+	overlaps := func(t [2]px) bool { return x < t[1] && t[0] < end }
+	if text == "" || end > p.Width || slices.ContainsFunc(taken[m.Process], overlaps) {
+		return
+	}
+	taken[m.Process] = append(taken[m.Process], [2]px{x, end})
+	p.Words = append(p.Words, word{label{x, m.Y - 7, text}, m.Color, m.Bad})
+}
+
+// word says what an event is, in a word or two.
+func (r *row) word() string {
+	switch {
+	case r.Kind == Failure:
+		if strings.Contains(r.Text, "crash") || strings.Contains(r.Text, "panic") {
+			return "crashed"
+		}
+		return "failed"
+	case r.Kind == Cut:
+		return "cut"
+	case r.Kind == Exit && r.Bad && r.signal != "":
+		return "killed, " + r.signal
+	case r.Kind == Exit && r.Bad:
+		return "exited badly"
+	case r.Kind == Start:
+		return "starts again"
+	case r.Kind == Signal:
+		return r.signal
+	case r.Kind == Order || r.From == 0:
+		if r.signal != "" {
+			return "sends " + r.signal
+		}
+		return strings.TrimSuffix(short(r.Text, 24), "…")
+	}
+	return ""
 }
 
 // at returns where a time is.
@@ -170,16 +264,25 @@ func (p *page) lanes(rows []*row) map[*Process]*lane {
 	for i, pr := range slices.Backward(all) {
 		rank[pr.Name] = i
 	}
-	slices.SortStableFunc(all, func(a, b *Process) int { return rank[a.Name] - rank[b.Name] })
+	gives := map[*Process]int{} // those who give orders come first
+	for _, r := range rows {
+		if r.Kind == Order {
+			gives[r.Process] = min(gives[r.Process], -1)
+		}
+		if r.Kind == Order && r.From == 0 {
+			gives[r.Process] = -2
+		}
+	}
+	slices.SortStableFunc(all, func(a, b *Process) int { return cmp.Or(gives[a]-gives[b], rank[a.Name]-rank[b.Name]) })
 	for i, pr := range all {
-		top := px(axisHeight + i*laneHeight)
+		top := p.Height + px(i*laneHeight)
 		*lanes[pr] = lane{
 			Name: pr.Name, Sub: strings.TrimSpace(strings.TrimPrefix(pr.Label(), pr.Name)), Top: top, Y: top + laneHeight/2,
 			Life: top + laneHeight/2 - 1.5, X: p.at(pr.first), W: p.at(pr.last) - p.at(pr.first),
 		}
 		p.Lanes = append(p.Lanes, lanes[pr])
 	}
-	p.Height = px(axisHeight + len(all)*laneHeight)
+	p.Height += px(len(all) * laneHeight)
 	return lanes
 }
 
@@ -221,18 +324,18 @@ func (p *page) place(m mark) {
 	p.Bars = append(p.Bars, m)
 }
 
-// waits draws when sessions had no answer, below the processes.
+// waits draws when sessions had no answer, above the processes.
 func (p *page) waits() {
-	p.WaitsY = p.Height
+	p.Height = axisHeight
 	for _, c := range p.Costly {
 		for _, s := range c.waits {
-			m := mark{Color: c.Color, X: p.at(s[0]), Y: p.WaitsY + laneHeight/2 + 4}
+			m := mark{Color: c.Color, X: p.at(s[0]), Y: p.WaitsY + laneHeight/2 + 5}
 			m.W = max(p.at(s[1])-m.X, 3)
 			if text := human(s[1].Sub(s[0])); px(7*len(text)) < m.W {
-				m.Caption = &label{m.X + 1, m.Y - 7, text}
+				m.Caption = &label{m.X + 1, m.Y - 6, text}
 			}
 			p.Waits = append(p.Waits, m)
-			p.Height = p.WaitsY + laneHeight
+			p.Height = axisHeight + laneHeight
 		}
 	}
 }

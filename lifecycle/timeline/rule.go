@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // A Rule says what a message of a program means.
@@ -188,10 +189,7 @@ type tables struct {
 }
 
 // newTables compiles the tables, with the user's own before the others.
-func newTables(own *Tables) (*tables, error) {
-	if own == nil {
-		own = new(Tables)
-	}
+func newTables(own Tables) (*tables, error) {
 	t := &tables{formats: slices.Concat(own.Formats, formats), rules: slices.Concat(own.Rules, ruleTable())}
 	for i := range t.formats {
 		if err := t.formats[i].compile(); err != nil {
@@ -212,6 +210,9 @@ func newTables(own *Tables) (*tables, error) {
 	return t, nil
 }
 
+// standard is the tables of the package, compiled once. Nothing changes them.
+var standard = sync.OnceValues(func() (*tables, error) { return newTables(Tables{}) })
+
 // Tables are formats and rules that a user adds to those of the package. They are
 // tried first.
 type Tables struct {
@@ -227,7 +228,7 @@ func LoadTables(r io.Reader) (*Tables, error) {
 	if err := d.Decode(&own); err != nil {
 		return nil, fmt.Errorf("timeline: rules: %w", err)
 	}
-	if _, err := newTables(&own); err != nil {
+	if _, err := newTables(own); err != nil {
 		return nil, err
 	}
 	return &own, nil

@@ -8,7 +8,7 @@ import (
 // Each row of the tables finds itself in its example, and takes out of it what it
 // says; a literal of the rule is in it; the scan does not take it for dull.
 func TestTables(t *testing.T) {
-	tables, err := newTables(nil)
+	tables, err := standard()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -94,6 +94,7 @@ type chainView struct {
 	Number             int
 	Color              int // 0 for what cost nothing
 	Title, Cost, Clock string
+	Harm, Began        string // what was lost, and what began it
 	Rows               []*row
 	met                []string // sessions
 }
@@ -115,7 +116,7 @@ func (t *Timeline) view() *view {
 	numbers := map[*Event]int{}
 	v := &view{Timeline: t, clock: t.clock(), number: numbers}
 	sessions := map[string]bool{}
-	cuts, failures := 0, 0
+	cuts, failures, lost := 0, 0, 0
 	quiet := slices.DeleteFunc(slices.Clone(t.Chains), (*Chain).Costly)
 	chains := append(slices.DeleteFunc(slices.Clone(t.Chains), func(c *Chain) bool { return !c.Costly() }), quiet...)
 	for _, c := range chains {
@@ -133,10 +134,11 @@ func (t *Timeline) view() *view {
 			}
 		}
 		slices.Sort(cv.met)
+		cv.Harm, cv.Began = v.harm(c), v.began(c)
 		for _, s := range c.Sessions {
 			sessions[s] = true
 		}
-		cuts, failures = cuts+c.Cuts, failures+c.Failures
+		cuts, failures, lost = cuts+c.Cuts, failures+c.Failures, lost+c.Lost
 		if c.Costly() {
 			cv.Color = i%colors + 1
 			v.Costly = append(v.Costly, cv)
@@ -147,19 +149,13 @@ func (t *Timeline) view() *view {
 	v.Summary = fmt.Sprintf("%s, %s: %s that cost something, %d that cost nothing; %s cut%s",
 		plural(t.Lines, "line"), plural(len(numbers), "event"), plural(len(v.Costly), "chain"), len(v.Quiet),
 		plural(len(sessions), "session"), often(cuts, len(sessions)))
-	which := "independent chain"
-	if len(v.Costly) == 1 {
-		which = "chain"
-	}
-	switch which = plural(len(v.Costly), which); {
+	switch {
 	case len(chains) == 0:
 		v.Headline = plural(t.Lines, "line") + " read, none about a stop"
 	case len(v.Costly) == 0:
 		v.Headline = plural(len(chains), "stop") + ", and nothing was lost"
-	case cuts > 0:
-		v.Headline = which + " cut " + plural(len(sessions), "session")
 	default:
-		v.Headline = which + ", " + plural(failures, "failed process")
+		v.Headline = v.headline(len(sessions), cuts, failures, lost)
 	}
 	if len(chains) > 0 {
 		first := t.Chains[0].Events[0].Time
@@ -212,7 +208,88 @@ func (e *Event) cause() *Event {
 
 // bad events did harm. The page draws them solid.
 func (e *Event) bad() bool {
+	if e.Kind == Exit && e.rule != "" {
+		return e.harm
+	}
 	return e.Kind == Cut || e.Kind == Failure || e.Kind == Exit && (strings.Contains(e.Text, "killed by") || !strings.HasSuffix(e.Text, "status 0"))
+}
+
+// harm says what a chain did to whom, the failure before the cuts.
+func (v *view) harm(c *Chain) string {
+	var parts []string
+	for _, e := range c.Events {
+		if e.bad() && e.Kind != Cut {
+			text := strings.TrimPrefix(e.Text, e.Process.Name)
+			if strings.Contains(e.Text, e.Process.Name) {
+				text = ": " + e.Text
+			}
+			first := e.Process.Label() + ": " + strings.TrimPrefix(text, ": ")
+			if strings.HasPrefix(strings.ToLower(e.Text), strings.ToLower(e.Process.Name)) {
+				first = e.Text
+			}
+			parts = append(parts, short(first, 90))
+			break
+		}
+	}
+	for _, e := range c.Events {
+		if _, left, ok := strings.Cut(e.Text, "left open: "); ok && !strings.Contains(strings.Join(parts, ""), left) {
+			parts = append(parts, "left open "+left)
+			break
+		}
+	}
+	if c.Failures > 1 {
+		parts = append(parts, plural(c.Failures, "failed process")+" in all")
+	}
+	if c.Cuts > 0 {
+		parts = append(parts, plural(len(c.Sessions), "session")+" cut"+often(c.Cuts, len(c.Sessions))+", "+human(c.Unanswered)+" without an answer")
+	}
+	if c.Lost > 0 {
+		parts = append(parts, plural(c.Lost, "connection")+" lost")
+	}
+	return strings.Join(parts, "; ")
+}
+
+// began says what began a chain, and whether the logs say why.
+func (v *view) began(c *Chain) string {
+	root := c.Events[0]
+	s := fmt.Sprintf("%s: began with %s: %s.", v.clock(root.Time), root.Process.Label(), short(root.Text, 90))
+	if !c.Explained() {
+		s += " No line says why."
+	}
+	return s
+}
+
+// headline is the harm of all chains in a line.
+func (v *view) headline(sessions, cuts, failures, lost int) string {
+	var parts []string
+	for _, c := range v.Costly {
+		for _, e := range c.Events {
+			if e.bad() && e.Kind != Cut && len(parts) == 0 {
+				verb := " failed"
+				switch {
+				case strings.Contains(e.Text, "crash"), strings.Contains(e.Text, "panic"):
+					verb = " crashed"
+				case e.signal == "SIGKILL":
+					verb = " was killed"
+				}
+				parts = append(parts, e.Process.Label()+verb)
+			}
+		}
+	}
+	if failures > 1 && len(parts) > 0 {
+		parts[0] += fmt.Sprintf(", %d failures in all", failures)
+	}
+	if cuts > 0 {
+		parts = append(parts, plural(sessions, "session")+" cut"+often(cuts, sessions))
+	}
+	if lost > 0 {
+		parts = append(parts, plural(lost, "connection")+" lost")
+	}
+	s := strings.Join(parts, "; ")
+	if len(v.Costly) > 1 {
+		s += fmt.Sprintf(", in %d independent chains", len(v.Costly))
+	}
+	return s
 }
 
 // cost says what a chain cost, and how long it took.

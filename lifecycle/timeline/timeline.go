@@ -188,7 +188,10 @@ func Read(inputs ...Input) *Timeline {
 // What cannot be read is left out, and listed in Unread. The error is one of the
 // Tables.
 func (o Options) Read(inputs ...Input) (*Timeline, error) {
-	tables, err := newTables(o.Tables)
+	tables, err := standard()
+	if o.Tables != nil {
+		tables, err = newTables(*o.Tables)
+	}
 	if err != nil {
 		return nil, err
 	}
