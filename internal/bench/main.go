@@ -66,7 +66,7 @@ func main() {
 		}
 		fmt.Printf("%-52s %7.3f  %5.3f–%5.3f  ≤ %4.2f  %s%s\n", c.name, median, q1, q3, c.bar, verdict, note)
 	}
-	for _, c := range checks {
+	for _, c := range slices.Concat(checks, timelines()) {
 		if !match.MatchString(c.name) {
 			continue
 		}

@@ -86,8 +86,8 @@ func TestChromium(t *testing.T) {
 			events, links := 0, 0
 			for _, c := range tl.Chains {
 				events += len(c.Events)
-				links += len(c.Events) - 1
 				for _, e := range c.Events[1:] {
+					links += len(e.Causes)
 					if !strings.Contains(body, e.Causes[0].Rule) {
 						t.Errorf("a link does not name its rule: %s", e.Causes[0].Rule)
 					}

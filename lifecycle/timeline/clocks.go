@@ -131,6 +131,9 @@ func (c *clock) learn(in *input, zoned map[string][]time.Time, zone *time.Locati
 		}
 	}
 	for _, apart := range in.nested {
+		if apart.Abs() > 14*time.Hour {
+			continue
+		}
 		votes[apart.Round(quarter)] += 1000
 	}
 	best, most := time.Duration(0), 0

@@ -2,8 +2,10 @@ package timeline
 
 import (
 	"bytes"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -50,6 +52,40 @@ func FuzzFast(f *testing.F) {
 			t.Error("in full there is more")
 		}
 	})
+}
+
+// The same for logs that are mixed and spoiled at random, but repeatably.
+func TestMutated(t *testing.T) {
+	names, _ := filepath.Glob("testdata/recorded/*.log")
+	var logs [][]byte
+	for _, name := range append(names, "testdata/before.jsonl", "testdata/journal.json", "testdata/ordinary.log") {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		logs = append(logs, b[:min(len(b), 4000)])
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 500 {
+		a, b := slices.Clone(logs[r.IntN(len(logs))]), logs[r.IntN(len(logs))]
+		for range 1 + r.IntN(8) {
+			at, from := r.IntN(len(a)), r.IntN(len(b))
+			switch r.IntN(4) {
+			case 0:
+				a[at] = byte(r.IntN(256))
+			case 1:
+				a[at] = '\n'
+			case 2:
+				a = append(slices.Delete(a, at, min(len(a), at+r.IntN(60))), 'x')
+			case 3:
+				a = slices.Insert(a, at, b[from:min(len(b), from+r.IntN(300))]...)
+			}
+		}
+		const other = "2026/05/20 10:00:00 x\npanic: y\n"
+		if fast, full := outputs(t, false, string(a), other), outputs(t, true, string(a), other); fast != full {
+			t.Fatalf("of\n%s\nfast\n%s\nfull\n%s", a, fast, full)
+		}
+	}
 }
 
 // Ordinary lines are no events, however often they come.

@@ -99,7 +99,7 @@ func isoStamp(s string) (stamp, bool) {
 	case len(rest) >= 5 && (rest[0] == '+' || rest[0] == '-'):
 		hh, err1 := strconv.Atoi(rest[1:3])
 		mm, err2 := strconv.Atoi(rest[len(rest)-2:])
-		if err1 != nil || err2 != nil {
+		if err1 != nil || err2 != nil || hh > 23 || mm > 59 {
 			return stamp{}, false
 		}
 		seconds := hh*3600 + mm*60
@@ -164,7 +164,10 @@ func taiStamp(s string) (stamp, bool) {
 	for _, c := range b[8:] {
 		ns = ns<<8 | int64(c)
 	}
-	return stamp{Time: time.Unix(seconds-1<<62-10, ns).UTC(), tai: true}, true
+	if seconds -= 1<<62 + 10; seconds < 0 || seconds > 1<<37 || ns < 0 || ns >= 1e9 {
+		return stamp{}, false
+	}
+	return stamp{Time: time.Unix(seconds, ns).UTC(), tai: true}, true
 }
 
 // months are the beginnings of their names in the languages that journalctl has
