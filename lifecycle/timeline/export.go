@@ -75,7 +75,7 @@ func (l Link) by() string {
 // as a failure or an order is. Else no line says why.
 func (c *Chain) Explained() bool {
 	root := c.Events[0]
-	return root.Kind == Order || root.Kind == Failure || root.Kind == Stop && root.signal == "" && len(root.Attrs) > 0
+	return root.Kind == kindOrder || root.Kind == kindFailure || root.Kind == kindStop && root.signal == "" && len(root.Attrs) > 0
 }
 
 // WriteJSON writes all events, their causes and the chains as one object, for

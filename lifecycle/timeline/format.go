@@ -19,10 +19,9 @@ type Format struct {
 	// format. As a name can stand once in an expression, time2 is a time too.
 	Match string `json:"match"`
 
-	Who     string `json:"who,omitempty"`     // the program that alone writes so
-	Example string `json:"example"`           // a line, tried when the format is compiled
-	Gives   string `json:"gives,omitempty"`   // what comes out of it: "pid=18 level=INFO msg=Starting"
-	Related bool   `json:"related,omitempty"` // the lines are about what another program does
+	Who     string `json:"who,omitempty"`   // the program that alone writes so
+	Example string `json:"example"`         // a line, tried when the format is compiled
+	Gives   string `json:"gives,omitempty"` // what comes out of it: "pid=18 level=INFO msg=Starting"
 
 	re     *regexp.Regexp
 	groups []string

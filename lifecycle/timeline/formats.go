@@ -55,11 +55,11 @@ var formats = []Format{
 		Example: "[ 1234.567890] Out of memory: Killed process 77 (dd)", Gives: "at 1234.567890 who=kernel msg=Out of memory: Killed process 77 (dd)"},
 	{Name: "kernel, dmesg -T", Who: "kernel", Match: `\[(?P<time>\w{3} \w{3} +\d+ [\d:.]+ \d{4})\] (?P<msg>.*)`,
 		Example: "[Tue Nov 24 16:16:24 2026] Out of memory: x", Gives: "at Tue Nov 24 16:16:24 2026 who=kernel msg=Out of memory: x"},
-	{Name: "kubectl get events", Who: "kubelet", Related: true, Match: `(?:[a-z][\w-]* +)?(?P<time>(?:\d+[dhms])+)(?: \(x\d+ over \w+\))? +(?:Normal|Warning) +(?P<reason>\w+) +(?P<of>\S+/\S+) +(?P<msg>.*)`,
+	{Name: "kubectl get events", Who: "kubelet", Match: `(?:[a-z][\w-]* +)?(?P<time>(?:\d+[dhms])+)(?: \(x\d+ over \w+\))? +(?:Normal|Warning) +(?P<reason>\w+) +(?P<of>\S+/\S+) +(?P<msg>.*)`,
 		Example: "5m12s       Warning   BackOff   pod/web-1   Back-off restarting", Gives: "at 5m12s who=kubelet of=pod/web-1 msg=Back-off restarting"},
-	{Name: "kubectl describe", Who: "kubelet", Related: true, Match: ` *(?:Normal|Warning) +(?P<reason>\w+) +(?P<time>(?:\d+[dhms])+)(?: \(x\d+ over \w+\))? +\S+ +(?P<msg>.*)`,
+	{Name: "kubectl describe", Who: "kubelet", Match: ` *(?:Normal|Warning) +(?P<reason>\w+) +(?P<time>(?:\d+[dhms])+)(?: \(x\d+ over \w+\))? +\S+ +(?P<msg>.*)`,
 		Example: "  Warning  BackOff  5s (x3 over 30s)  kubelet  Back-off restarting", Gives: "at 5s who=kubelet msg=Back-off restarting"},
-	{Name: "kubectl events, custom columns", Who: "kubelet", Related: true, Match: `{iso} {2,}(?:(?:Normal|Warning) +)?(?P<reason>[A-Z][a-z]\w+) {2,}(?:(?P<of>\w+/\S+) {2,})?(?P<msg>.*)`,
+	{Name: "kubectl events, custom columns", Who: "kubelet", Match: `{iso} {2,}(?:(?:Normal|Warning) +)?(?P<reason>[A-Z][a-z]\w+) {2,}(?:(?P<of>\w+/\S+) {2,})?(?P<msg>.*)`,
 		Example: "2021-07-01T13:58:59Z   Killing     Container gadget failed", Gives: "at 2021-07-01T13:58:59Z who=kubelet msg=Container gadget failed"},
 
 	// Libraries.

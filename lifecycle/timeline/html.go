@@ -116,7 +116,7 @@ func (t *Timeline) draw() *page {
 			m := mark{row: r, Color: c.Color, X: xs[r], Y: lanes[r.Process].Y}
 			for i, l := range r.Causes {
 				if from, ok := where[p.number[l.Event]]; ok {
-					inner := m.Kind == Step || from.Kind == Drain && m.Kind == Phase
+					inner := m.Kind == kindStep || from.Kind == kindDrain && m.Kind == kindPhase
 					p.Arrows = append(p.Arrows, arrow{from.Number, r.Number, c.Color, path(from, m), inner || i > 0 && l.Event == nil, !l.Evidence})
 				}
 			}
@@ -213,22 +213,22 @@ func (p *page) say(m mark, taken map[*Process][][2]px) {
 // word says what an event is, in a word or two.
 func (r *row) word() string {
 	switch {
-	case r.Kind == Failure:
+	case r.Kind == kindFailure:
 		if strings.Contains(r.Text, "crash") || strings.Contains(r.Text, "panic") {
 			return "crashed"
 		}
 		return "failed"
-	case r.Kind == Cut:
+	case r.Kind == kindCut:
 		return "cut"
-	case r.Kind == Exit && r.Bad && r.signal != "":
+	case r.Kind == kindExit && r.Bad && r.signal != "":
 		return "killed, " + r.signal
-	case r.Kind == Exit && r.Bad:
+	case r.Kind == kindExit && r.Bad:
 		return "exited badly"
-	case r.Kind == Start:
+	case r.Kind == kindStart:
 		return "starts again"
-	case r.Kind == Signal:
+	case r.Kind == kindSignal:
 		return r.signal
-	case r.Kind == Order || r.From == 0:
+	case r.Kind == kindOrder || r.From == 0:
 		if r.signal != "" {
 			return "sends " + r.signal
 		}
@@ -266,10 +266,10 @@ func (p *page) lanes(rows []*row) map[*Process]*lane {
 	}
 	gives := map[*Process]int{} // those who give orders come first
 	for _, r := range rows {
-		if r.Kind == Order {
+		if r.Kind == kindOrder {
 			gives[r.Process] = min(gives[r.Process], -1)
 		}
-		if r.Kind == Order && r.From == 0 {
+		if r.Kind == kindOrder && r.From == 0 {
 			gives[r.Process] = -2
 		}
 	}
@@ -297,7 +297,7 @@ func (p *page) spread(rows []*row) map[*row]px {
 			p.Ticks = append(p.Ticks, label{X: x, Text: r.Clock})
 			next = x + room + 22
 		}
-		if r.Kind != Drain && r.Kind != Phase && r.Kind != Step {
+		if r.Kind != kindDrain && r.Kind != kindPhase && r.Kind != kindStep {
 			x = max(x, free[r.Process])
 			free[r.Process] = x + 12
 		}
@@ -309,8 +309,8 @@ func (p *page) spread(rows []*row) map[*row]px {
 // place makes an event a bar or a mark. What lasts is a bar, and so is all of a
 // drain, also where its end is not in the logs.
 func (p *page) place(m mark) {
-	m.H = map[Kind]px{Drain: 30, Phase: 20, Wait: 14}[m.Kind]
-	if m.H == 0 || m.Kind == Wait && m.Until.IsZero() {
+	m.H = map[Kind]px{kindDrain: 30, kindPhase: 20, kindWait: 14}[m.Kind]
+	if m.H == 0 || m.Kind == kindWait && m.Until.IsZero() {
 		p.Marks = append(p.Marks, m)
 		return
 	}
@@ -318,7 +318,7 @@ func (p *page) place(m mark) {
 	if !m.Until.IsZero() {
 		m.W = max(p.at(m.Until)-m.X, 5)
 	}
-	if name := strings.TrimPrefix(m.Text, "phase "); m.Kind == Phase && px(7*len(name)+56) < m.W {
+	if name := strings.TrimPrefix(m.Text, "phase "); m.Kind == kindPhase && px(7*len(name)+56) < m.W {
 		m.Caption = &label{m.X + 12, m.Y + 4, name}
 	}
 	p.Bars = append(p.Bars, m)

@@ -316,7 +316,7 @@ func (in *input) traced(l *line) bool {
 		return false
 	}
 	c := *l
-	if in.tables.classify(&c); c.about() || t.about() || c.kind != Failure && c.kind != nothing && c.role != detail {
+	if in.tables.classify(&c); c.about() || t.about() || c.kind != kindFailure && c.kind != nothing && c.role != detail {
 		return false
 	}
 	in.more(&c)
@@ -360,7 +360,7 @@ func (in *input) continues(l *line) bool {
 	if l.session == "" {
 		l.session = session
 	}
-	if in.trace != nil && (l.kind == Failure || l.kind == nothing || l.role == detail) {
+	if in.trace != nil && (l.kind == kindFailure || l.kind == nothing || l.role == detail) {
 		in.more(l)
 		return false
 	}
@@ -378,7 +378,7 @@ func (in *input) sample(l *line, text string, hit bool) {
 // keep emits a line, a failure only when it is known what follows it.
 func (in *input) keep(l *line) {
 	in.flush()
-	if l.kind == Failure || l.kind == Cut && l.rule != nil {
+	if l.kind == kindFailure || l.kind == kindCut && l.rule != nil {
 		in.trace = l
 		return
 	}
@@ -399,9 +399,9 @@ func (in *input) send(l *line) {
 	l.key = l.at
 	switch {
 	case l.at.IsZero():
-	case l.kind == Order && l.rule != nil, l.kind == Exit && abrupt(l.signal):
+	case l.kind == kindOrder && l.rule != nil, l.kind == kindExit && abrupt(l.signal):
 		l.key = l.at.Add(-early)
-	case l.kind == Cut && l.rule != nil && l.coarse && in.several:
+	case l.kind == kindCut && l.rule != nil && l.coarse && in.several:
 		l.key = l.at.Add(time.Second - 1)
 	}
 	who := in.process(l)
@@ -499,14 +499,14 @@ func (in *input) runs(row string) {
 		in.unread(fmt.Errorf("not a ledger's row: %w", err))
 		return
 	}
-	start := line{in: in, n: in.lines, at: began, pid: pid, msg: "run began", kind: Start, attrs: map[string]string{"backoff": f[1], "waited": f[2]}}
+	start := line{in: in, n: in.lines, at: began, pid: pid, msg: "run began", kind: kindStart, attrs: map[string]string{"backoff": f[1], "waited": f[2]}}
 	in.send(&start)
 	lasted, err := time.ParseDuration(f[4])
 	if err != nil {
 		return
 	}
 	end := start
-	end.at, end.msg, end.kind, end.status = began.Add(lasted), "run ended", Exit, f[5]
+	end.at, end.msg, end.kind, end.status = began.Add(lasted), "run ended", kindExit, f[5]
 	end.attrs = map[string]string{"end": f[5], "lasted": f[4], "cut": strings.TrimSpace(strings.Join(f[6:], " "))}
 	in.send(&end)
 }

@@ -18,10 +18,10 @@ const (
 // repeats the one before is counted there.
 func (k *linker) add(l *line, p *Process, kind Kind, cause *Event, rule string) *Event {
 	text := l.text(kind)
-	if kind == Start && l.kind != Start {
+	if kind == kindStart && l.kind != kindStart {
 		text = say("starts", ": %s", l.msg)
 	}
-	if b := p.ending(l.at); b != nil && b.Kind == kind && b.Text == text && b.Session == l.session && kind == Failure {
+	if b := p.ending(l.at); b != nil && b.Kind == kind && b.Text == text && b.Session == l.session && kind == kindFailure {
 		b.Times++
 		b.also(l)
 		return b
@@ -45,13 +45,13 @@ func (k *linker) add(l *line, p *Process, kind Kind, cause *Event, rule string) 
 			rule = follows(kind, cause)
 		}
 		e.because(cause, rule)
-		if kind != Start && rule != byCutBefore && rule != byOpen { // else it is a new stop
+		if kind != kindStart && rule != byCutBefore && rule != byOpen { // else it is a new stop
 			e.origin = cause.origin
 		}
 	}
 	k.t.keep(e)
 	e.chain.Until = later(e.chain.Until, l.at)
-	if p != nil && (!l.about() || kind != Order) && !(l.systemd && p.Name == "systemd") && l.role != reload && l.program != "kubelet" && slices.Contains([]Kind{Signal, Stop, Failure, Drain, Phase, Step}, kind) { // it is not a supervisor itself that stops
+	if p != nil && (!l.about() || kind != kindOrder) && !(l.systemd && p.Name == "systemd") && l.role != reload && l.program != "kubelet" && slices.Contains([]Kind{kindSignal, kindStop, kindFailure, kindDrain, kindPhase, kindStep}, kind) { // it is not a supervisor itself that stops
 		p.latest = e
 	}
 	return e
@@ -84,7 +84,7 @@ func (t *Timeline) keep(e *Event) {
 	}
 	c := e.chain
 	if t.spare <= 0 || c.forgotten {
-		t.Forgotten++
+		t.forgotten++
 		e.Causes = nil // which may be forgotten too
 		return
 	}
@@ -102,7 +102,7 @@ func (t *Timeline) forget() {
 			return false
 		}
 		c.forgotten = true
-		t.Forgotten += len(c.Events)
+		t.forgotten += len(c.Events)
 		t.spare += len(c.Events)
 		return true
 	})

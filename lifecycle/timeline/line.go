@@ -116,9 +116,9 @@ func (t *tables) classify(l *line) {
 		}
 	}
 	if l.kind == nothing && l.attributed() {
-		l.kind = Signal
+		l.kind = kindSignal
 		if l.of != "" || l.child > 0 {
-			l.kind = Order
+			l.kind = kindOrder
 		}
 	}
 	l.tidy()
@@ -130,7 +130,7 @@ func (l *line) sensible() bool {
 		l.role = ""
 		return l.signal != "" && l.of == "" && l.child == 0
 	}
-	if l.kind == Signal && l.signal == "" && l.role == "" && l.rule.re.NumSubexp() > 0 {
+	if l.kind == kindSignal && l.signal == "" && l.role == "" && l.rule.re.NumSubexp() > 0 {
 		return false
 	}
 	if l.program == "systemd" && l.of != "" && !serviceLike(l.of) {

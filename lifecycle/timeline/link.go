@@ -57,36 +57,36 @@ func (k *linker) take(l *line) {
 		if first && !l.about() && l.attrs != nil {
 			p.service.now = p
 			k.start(l, p, p.service)
-		} else if p.waiting != nil && kind != Wait {
-			p.started = k.add(l, p, Start, p.waiting, "")
+		} else if p.waiting != nil && kind != kindWait {
+			p.started = k.add(l, p, kindStart, p.waiting, "")
 			p.waiting = nil
 		}
 	} else if first && !l.systemd && l.role != detail && (!l.about() && l.role != worker || l.role == worker && l.about()) {
-		if kind == Start && !l.about() {
+		if kind == kindStart && !l.about() {
 			k.start(l, p, p.service)
 		}
 		p.service.now = p
 	}
-	if l.rule != nil && !l.about() && (p.exit != nil || p.crashed) && l.role != detail && (kind == Signal || kind == Stop || kind == Failure && (p.exit == nil || l.at.After(p.exit.Time))) {
+	if l.rule != nil && !l.about() && (p.exit != nil || p.crashed) && l.role != detail && (kind == kindSignal || kind == kindStop || kind == kindFailure && (p.exit == nil || l.at.After(p.exit.Time))) {
 		p.again() // it has started again, and said nothing of that
 	}
 	s := k.serve(l, p, kind)
 	switch kind {
-	case Order:
+	case kindOrder:
 		k.order(l, p)
-	case Signal, Stop:
+	case kindSignal, kindStop:
 		k.stop(l, p)
-	case Failure:
+	case kindFailure:
 		k.fail(l, p)
-	case Drain, Phase, Step, drainOver:
+	case kindDrain, kindPhase, kindStep, drainOver:
 		k.drain(l, p, kind)
-	case Exit:
+	case kindExit:
 		k.exit(l, p)
-	case Wait:
+	case kindWait:
 		k.wait(l, p)
-	case Start:
+	case kindStart:
 		k.starts(l, p, first)
-	case Cut, Reconnect, asks, Answer, over, leaves:
+	case kindCut, kindReconnect, asks, kindAnswer, over, leaves:
 		if s == nil {
 			k.lose(l, p, kind)
 		} else {
@@ -94,7 +94,7 @@ func (k *linker) take(l *line) {
 		}
 	case nothing:
 		if l.isError && l.attrs != nil && p.ending(l.at) != nil && p.exit == nil {
-			k.add(l, p, Failure, p.latest, "")
+			k.add(l, p, kindFailure, p.latest, "")
 		}
 	}
 }
@@ -117,7 +117,7 @@ func (k *linker) detail(l *line, events ...*Event) bool {
 		events = append(events, e)
 	}
 	for _, e := range events {
-		if e != nil && l.after(e, serving) && e.Kind != Start && e.Kind != Order {
+		if e != nil && l.after(e, serving) && e.Kind != kindStart && e.Kind != kindOrder {
 			e.also(l)
 			return true
 		}
@@ -149,7 +149,7 @@ func (k *linker) starts(l *line, p *Process, first bool) {
 		}
 		k.start(l, q, sv)
 		if q.started == nil && q.parent != nil && l.after(q.parent.reload, serving) {
-			q.started = k.add(l, q, Start, q.parent.reload, byParent)
+			q.started = k.add(l, q, kindStart, q.parent.reload, byParent)
 		}
 	case l.about():
 		k.start(l, p, sv)
@@ -159,7 +159,7 @@ func (k *linker) starts(l *line, p *Process, first bool) {
 		}
 		sv.now.started = cmp.Or(sv.next, sv.now.started)
 	case p.waiting != nil:
-		p.started = k.add(l, p, Start, p.waiting, "")
+		p.started = k.add(l, p, kindStart, p.waiting, "")
 		p.waiting, p.exit, p.stop, p.latest = nil, nil, nil, nil
 		sv.next = nil
 	case !first && p.service.next != nil && p.exit != nil: // the same number, or none
@@ -167,7 +167,7 @@ func (k *linker) starts(l *line, p *Process, first bool) {
 		p.exit, p.stop, p.latest, p.failed = nil, nil, nil, false
 		k.start(l, p, p.service)
 	case l.role == sole && l.pid == 0 && !p.lastStart.IsZero() && l.at.Sub(p.lastStart) > passing, l.role == sole && first && p.unseen():
-		p.started = k.add(l, p, Start, nil, "")
+		p.started = k.add(l, p, kindStart, nil, "")
 		p.started.Text += ", and no line tells how the one before ended"
 		p.started.chain.Failures++
 		p.exit, p.stop, p.latest = nil, nil, nil
@@ -193,23 +193,23 @@ func (k *linker) start(l *line, p *Process, sv *service) {
 	if next == nil {
 		return
 	}
-	if next.Kind == Wait && next.Until.IsZero() {
+	if next.Kind == kindWait && next.Until.IsZero() {
 		next.Until = l.at
 	}
 	switch {
 	case l.about() && l.child == 0: // the process's own lines are still to come
-		if next.Kind != Start {
-			sv.next = k.add(l, p, Start, next, "")
+		if next.Kind != kindStart {
+			sv.next = k.add(l, p, kindStart, next, "")
 		} else {
 			next.also(l)
 		}
 		return
-	case l.kind == Wait:
+	case l.kind == kindWait:
 		p.waiting = next
-	case next.Kind == Start:
+	case next.Kind == kindStart:
 		p.started = next
 	default:
-		p.started = k.add(l, p, Start, next, "")
+		p.started = k.add(l, p, kindStart, next, "")
 	}
 	from := sv.from
 	sv.took()
@@ -264,7 +264,7 @@ func (k *linker) order(l *line, p *Process) {
 		}
 		cause, rule = k.unanswered(l, cmp.Or(l.of, name), o.to)
 	}
-	o.Event = k.add(l, p, Order, cause, rule)
+	o.Event = k.add(l, p, kindOrder, cause, rule)
 	if l.rule != nil && o.to != nil && o.to != p {
 		o.Event.about = o.to.Label()
 		if abrupt(l.signal) && !l.systemd { // whose manager tells of its end
@@ -277,7 +277,7 @@ func (k *linker) order(l *line, p *Process) {
 	}
 	if o.of != nil && l.rule != nil {
 		o.of.ordered = o.Event
-		if o.of.next == nil || o.of.next.Kind == Start {
+		if o.of.next == nil || o.of.next.Kind == kindStart {
 			o.of.next, o.of.from = o.Event, nil
 		}
 		o.of.stop = o.Event
@@ -332,7 +332,7 @@ func (k *linker) passed(l *line, within time.Duration, fits func(order) bool) *E
 // sent returns the order that was for p.
 func (k *linker) sent(l *line, p *Process) *Event {
 	within := sending
-	if l.kind == Exit && l.rule != nil {
+	if l.kind == kindExit && l.rule != nil {
 		within = 2 * serving
 	}
 	return k.passed(l, within, func(b order) bool {
@@ -368,10 +368,10 @@ func (k *linker) stop(l *line, p *Process) {
 		return
 	}
 	if b := p.stop; l.rule != nil && b != nil && p.exit == nil && l.role != reload {
-		again := l.kind == Signal && l.signal != "" && b.Kind == Signal
+		again := l.kind == kindSignal && l.signal != "" && b.Kind == kindSignal
 		switch {
 		case again && b.signal == l.signal && l.at.Sub(b.Time) < 2*time.Second && k.sent(l, p) == nil,
-			l.kind == Stop && l.after(p.latest, follow), !again && l.at.Sub(b.Time) < passing:
+			l.kind == kindStop && l.after(p.latest, follow), !again && l.at.Sub(b.Time) < passing:
 			b.also(l)
 			return
 		}
@@ -394,8 +394,8 @@ func (k *linker) fail(l *line, p *Process) {
 		q = k.subject(l, p)
 	}
 	if l.rule == nil {
-		cause, rule := k.why(l, p, Failure, true)
-		k.ends(p, k.add(l, p, Failure, cause, rule))
+		cause, rule := k.why(l, p, kindFailure, true)
+		k.ends(p, k.add(l, p, kindFailure, cause, rule))
 		p.fails(p.stop)
 		if p.Session != "" && !strings.HasPrefix(l.msg, "task") {
 			k.countCut(k.session(p.Session), p.stop)
@@ -421,13 +421,13 @@ func (k *linker) fail(l *line, p *Process) {
 	switch {
 	case l.needs != "" && l.about() && l.after(k.faulted, passing) && k.faulted.Process != q:
 		cause, rule = k.faulted, byNeedTime
-	case l.systemd && q.service.next != nil && q.service.next.Kind != Start && l.after(q.service.next, follow):
+	case l.systemd && q.service.next != nil && q.service.next.Kind != kindStart && l.after(q.service.next, follow):
 		cause, rule = q.service.next, ""
 	case q == nil || q == p && l.program == "kubelet":
 	default:
-		cause, rule = k.why(l, q, Failure, true)
+		cause, rule = k.why(l, q, kindFailure, true)
 	}
-	e := k.add(l, q, Failure, cause, rule)
+	e := k.add(l, q, kindFailure, cause, rule)
 	k.told.put(l.again(q), e)
 	p.fault, p.faultOf = e, l.of
 	if l.about() {
@@ -452,7 +452,7 @@ func (k *linker) fail(l *line, p *Process) {
 // again reports whether a line tells again what the same process told a while ago.
 func (k *linker) again(l *line, p *Process) bool {
 	e, ok := k.told.get(l.again(p))
-	if !ok || !l.within(e.seen, follow/3) || p.up.After(e.seen) || p.service.up.After(e.seen) && l.kind == Wait {
+	if !ok || !l.within(e.seen, follow/3) || p.up.After(e.seen) || p.service.up.After(e.seen) && l.kind == kindWait {
 		return false
 	}
 	e.Times++
@@ -470,13 +470,13 @@ func (l *line) again(p *Process) string {
 func (k *linker) why(l *line, p *Process, kind Kind, failed bool) (*Event, string) {
 	sent, ending := k.sent(l, p), p.ending(l.at)
 	switch {
-	case sent != nil && (ending == nil || kind == Signal || l.rule != nil && kind == Exit && sent.Time.Sub(ending.Time) > early):
+	case sent != nil && (ending == nil || kind == kindSignal || l.rule != nil && kind == kindExit && sent.Time.Sub(ending.Time) > early):
 		return sent, bySignal
 	case ending != nil:
 		return ending, ""
 	case p.parent != nil && l.after(p.parent.reason(), serving):
 		return p.parent.reason(), byParent
-	case (kind == Exit || kind == Failure) && l.after(p.childBad, sending), kind == Stop && l.after(p.childBad, passing):
+	case (kind == kindExit || kind == kindFailure) && l.after(p.childBad, sending), kind == kindStop && l.after(p.childBad, passing):
 		return p.childBad, byChild
 	case failed && p.started != nil && l.after(p.started, l.relapse()):
 		return p.started, byLife
@@ -501,7 +501,7 @@ func (p *Process) reason() *Event { return cmp.Or(p.stop, p.reload) }
 
 // ends notes that p is ending, because of e.
 func (k *linker) ends(p *Process, e *Event) {
-	if p.stop == nil || e.Kind == Failure {
+	if p.stop == nil || e.Kind == kindFailure {
 		p.stop = e
 	}
 	sv := p.service
@@ -515,15 +515,15 @@ func (k *linker) drain(l *line, p *Process, kind Kind) {
 	if l.about() { // of a supervisor, about what is left
 		p = k.subject(l, p)
 	}
-	if p.phase != nil && kind != Step {
+	if p.phase != nil && kind != kindStep {
 		p.phase.Until = l.at
 	}
 	switch kind {
-	case Drain:
+	case kindDrain:
 		p.drain = k.add(l, p, kind, p.stop, "")
-	case Phase:
+	case kindPhase:
 		p.phase = k.add(l, p, kind, cmp.Or(p.drain, p.stop), "")
-	case Step:
+	case kindStep:
 		k.add(l, p, kind, cmp.Or(p.exit, p.phase, p.drain, p.stop), "")
 	case drainOver:
 		if p.drain != nil {
@@ -553,12 +553,12 @@ func (k *linker) exit(l *line, p *Process) {
 		}
 		return
 	}
-	bad := l.signal != "" || l.status != "" && l.status != "0" && l.status != "ended" && l.status != "stopped"
-	cause, rule := k.why(l, p, Exit, bad)
+	bad := l.signal != "" || l.status != "" && l.status != "0" && l.status != "ended"
+	cause, rule := k.why(l, p, kindExit, bad)
 	if bad && l.rule != nil && cause != nil && cause.asked(l.signal) {
 		bad = false
 	}
-	e := k.add(l, p, Exit, cause, rule)
+	e := k.add(l, p, kindExit, cause, rule)
 	e.harm = bad
 	p.exit, p.last = e, l.at
 	p.service.ended(p, e)
@@ -593,7 +593,7 @@ func (k *linker) exit(l *line, p *Process) {
 // asked reports whether an exit by a signal is what an order wanted: one that
 // asks, not one that kills.
 func (e *Event) asked(signal string) bool {
-	return (signal == "SIGTERM" || signal == "SIGINT" || signal == "SIGHUP") && (e.Kind == Order || e.Kind == Signal || e.Kind == Stop) && !abrupt(e.signal)
+	return (signal == "SIGTERM" || signal == "SIGINT" || signal == "SIGHUP") && (e.Kind == kindOrder || e.Kind == kindSignal || e.Kind == kindStop) && !abrupt(e.signal)
 }
 
 // wait is the time between an end and a start, or between two runs of a task.
@@ -608,7 +608,7 @@ func (k *linker) wait(l *line, p *Process) {
 		at, cause, rule = &p.retry, p.lost, byLost
 	case p.waiting != nil:
 		at, cause, rule = &p.waiting, p.waiting, ""
-	case l.of != "" && sv.next != nil && sv.next.Kind == Wait && l.rule != nil && l.after(sv.next, passing):
+	case l.of != "" && sv.next != nil && sv.next.Kind == kindWait && l.rule != nil && l.after(sv.next, passing):
 		sv.next.also(l)
 		return
 	case l.of != "" && sv.next != nil:
@@ -620,7 +620,7 @@ func (k *linker) wait(l *line, p *Process) {
 	case p.retry != nil && l.after(p.retry, follow):
 		cause, rule = p.retry, byRetry
 	}
-	e := k.add(l, p, Wait, cause, rule)
+	e := k.add(l, p, kindWait, cause, rule)
 	*at = e
 	if l.rule != nil {
 		k.told.put(l.again(p), e)

@@ -9,20 +9,20 @@ import (
 // depends on is gone, or is there again.
 func (k *linker) lose(l *line, p *Process, kind Kind) {
 	switch kind {
-	case Cut:
+	case kindCut:
 		if k.again(l, p) {
 			return
 		}
 		cause, rule := k.loser(l, p)
-		e := k.add(l, p, Cut, cause, rule)
+		e := k.add(l, p, kindCut, cause, rule)
 		e.chain.Lost++
 		k.told.put(l.again(p), e)
 		p.lost, p.needs = e, l.needs
-	case Reconnect:
+	case kindReconnect:
 		if p.lost == nil {
 			return
 		}
-		e := k.add(l, p, Reconnect, cmp.Or(p.retryOf(p.lost), p.lost), byLost)
+		e := k.add(l, p, kindReconnect, cmp.Or(p.retryOf(p.lost), p.lost), byLost)
 		if up, rule := k.back(l, p); up != nil {
 			e.because(up, rule)
 		}

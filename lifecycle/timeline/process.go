@@ -29,12 +29,12 @@ type end struct {
 
 // ended notes an end, which the next start follows.
 func (sv *service) ended(p *Process, e *Event) {
-	if sv.next != nil && sv.from != nil && sv.from != p && sv.next.Kind == Exit && e.Kind == Exit && len(sv.more) < 64 {
+	if sv.next != nil && sv.from != nil && sv.from != p && sv.next.Kind == kindExit && e.Kind == kindExit && len(sv.more) < 64 {
 		sv.more = append(sv.more, end{e, p})
 		return
 	}
 	sv.next, sv.from = e, p
-	if e.Kind == Exit {
+	if e.Kind == kindExit {
 		sv.ordered = nil
 	}
 }
@@ -161,7 +161,7 @@ func (k *linker) target(l *line, p *Process) *Process {
 		if q.named = q.named || l.role == worker; l.role == worker && q.Name == p.Name { // known by a line of its own
 			q.Name, q.service, q.named, q.parent = name, k.service(name), true, p
 		}
-		if l.rule != nil && q != p && q.parent == nil && l.kind != Order {
+		if l.rule != nil && q != p && q.parent == nil && l.kind != kindOrder {
 			q.parent = p
 		}
 		return q

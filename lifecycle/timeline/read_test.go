@@ -285,8 +285,8 @@ func TestBounded(t *testing.T) {
 	for _, c := range tl.Chains {
 		events += len(c.Events)
 	}
-	if full > half+half/8 || events > 5000 || tl.Forgotten < 5*n-5000 {
-		t.Errorf("%d KB in use in the middle, %d KB at the end; %d events kept, %d forgotten", half>>10, full>>10, events, tl.Forgotten)
+	if full > half+half/8 || events > 5000 || !strings.Contains(text(t, tl), "further events left out") {
+		t.Errorf("%d KB in use in the middle, %d KB at the end; %d events kept", half>>10, full>>10, events)
 	}
 	t.Logf("%d lines, %d MB in use", tl.Lines, full>>20)
 }

@@ -94,8 +94,8 @@ func (t *tables) try(r *Rule) error {
 		switch {
 		case l.rule != r:
 			err = fmt.Errorf("its example %q is not recognized: rule %q, kind %q, of %q", r.Example, l.ruleName(), l.kind, l.program)
-		case r.Gives != "" && l.fields2() != r.Gives:
-			err = fmt.Errorf("its example gives %q, not %q", l.fields2(), r.Gives)
+		case r.Gives != "" && l.gained() != r.Gives:
+			err = fmt.Errorf("its example gives %q, not %q", l.gained(), r.Gives)
 		case !t.scan.hit([]byte(r.Example)):
 			err = errors.New("the scan takes its example for a dull line")
 		}
@@ -113,7 +113,8 @@ func (l *line) ruleName() string {
 	return l.rule.Name
 }
 
-func (l *line) fields2() string {
+// gained says what a rule has found, for its example.
+func (l *line) gained() string {
 	return strings.TrimPrefix(say("", " child=%s", strings.TrimPrefix(strconv.Itoa(l.child), "0"), " of=%s", l.of, " signal=%s", l.signal, " status=%s", l.status,
 		" session=%s", l.session, " addr=%s", l.addr, " needs=%s", l.needs, " why=%s", l.why), " ")
 }
@@ -172,7 +173,7 @@ func (r *Rule) apply(l *line) bool {
 	if l.signal != "" {
 		l.signal = signalName(l.signal)
 	}
-	if l.kind = r.Kind; l.kind == Exit && l.signal == "" {
+	if l.kind = r.Kind; l.kind == kindExit && l.signal == "" {
 		if n, _ := strconv.Atoi(l.status); n > 128 && n < 128+32 {
 			l.signal = signalName(strconv.Itoa(n - 128)) // as shells and containers tell it
 		}

@@ -58,21 +58,21 @@ const (
 // follows is the rule by which what happens to a process, or to the one in its
 // place, follows what happened before.
 func follows(kind Kind, cause *Event) string {
-	part := kind == Drain || kind == Phase || kind == Step
+	part := kind == kindDrain || kind == kindPhase || kind == kindStep
 	switch {
-	case cause.Kind == Wait:
+	case cause.Kind == kindWait:
 		return byWait
-	case cause.Kind == Exit && !part:
+	case cause.Kind == kindExit && !part:
 		return byExit
-	case kind == Start || kind == Wait:
+	case kind == kindStart || kind == kindWait:
 		return byEnd
-	case part && cause.Kind == Phase:
+	case part && cause.Kind == kindPhase:
 		return byPhase
-	case part && cause.Kind == Drain:
+	case part && cause.Kind == kindDrain:
 		return byDrain
-	case cause.Kind == Drain:
+	case cause.Kind == kindDrain:
 		return byDrained
-	case cause.Kind == Failure && !part:
+	case cause.Kind == kindFailure && !part:
 		return byFailure
 	}
 	return byStop

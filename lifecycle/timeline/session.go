@@ -33,7 +33,7 @@ func (k *linker) serve(l *line, p *Process, kind Kind) *session {
 	switch {
 	case p.Session == l.session && (s.client == nil || s.client.exit != nil || p.stop == nil):
 		s.client = p
-	case p.Session == "" && kind != asks && kind != Order && kind != Exit && l.of == "":
+	case p.Session == "" && kind != asks && kind != kindOrder && kind != kindExit && l.of == "":
 		s.server = p
 	}
 	return s
@@ -42,22 +42,22 @@ func (k *linker) serve(l *line, p *Process, kind Kind) *session {
 // stream is a line about a session.
 func (k *linker) stream(s *session, l *line, p *Process, kind Kind) {
 	key := l.attrs["kind"] + " " + l.attrs["attempt"]
-	if kind == Cut && (s.left || key != " " && slices.Contains(s.over, key)) {
+	if kind == kindCut && (s.left || key != " " && slices.Contains(s.over, key)) {
 		return
 	}
-	if kind == Cut || kind == Answer || kind == over {
+	if kind == kindCut || kind == kindAnswer || kind == over {
 		s.over = append(s.over, key)
 		s.over = s.over[max(0, len(s.over)-8):]
 	}
 	switch kind {
-	case Cut:
+	case kindCut:
 		cause, rule := k.cutter(s, l)
-		e := k.add(l, p, Cut, cause, rule)
+		e := k.add(l, p, kindCut, cause, rule)
 		if l.signal != "" && p == s.client {
 			k.ends(p, e)
 		}
 		k.countCut(s, e)
-	case Reconnect:
+	case kindReconnect:
 		if s.cutBy == nil || s.back != nil {
 			return
 		}
@@ -65,15 +65,15 @@ func (k *linker) stream(s *session, l *line, p *Process, kind Kind) {
 		if v := s.server; cause == s.cut && v != nil && v.started != nil && !v.started.Time.Before(s.cut.Time) {
 			cause, rule = v.started, byStart
 		}
-		s.back = k.add(l, p, Reconnect, cause, rule)
+		s.back = k.add(l, p, kindReconnect, cause, rule)
 		s.back.because(cut, byCut)
 		s.count(l.at, s.asking)
 	case asks:
 		s.asking = true
 		s.count(l.at, true)
-	case Answer:
+	case kindAnswer:
 		if s.cutBy != nil {
-			k.add(l, p, Answer, s.since(), byReconnect)
+			k.add(l, p, kindAnswer, s.since(), byReconnect)
 		}
 		s.asking = false
 		s.answered(l.at)

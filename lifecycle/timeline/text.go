@@ -161,8 +161,8 @@ func (t *Timeline) view() *view {
 		first := t.Chains[0].Events[0].Time
 		v.Span = fmt.Sprintf("%s, %s to %s", first.Format("2 January 2006"), v.clock(first), v.clock(t.Until))
 	}
-	if t.Forgotten > 0 {
-		v.Notes = append(v.Notes, plural(t.Forgotten, "further event")+" left out.")
+	if t.forgotten > 0 {
+		v.Notes = append(v.Notes, plural(t.forgotten, "further event")+" left out.")
 	}
 	v.Notes = append(v.Notes, t.guesses...)
 	v.Notes = append(v.Notes, v.relations()...)
@@ -208,17 +208,17 @@ func (e *Event) cause() *Event {
 
 // bad events did harm. The page draws them solid.
 func (e *Event) bad() bool {
-	if e.Kind == Exit && e.rule != "" {
+	if e.Kind == kindExit && e.rule != "" {
 		return e.harm
 	}
-	return e.Kind == Cut || e.Kind == Failure || e.Kind == Exit && (strings.Contains(e.Text, "killed by") || !strings.HasSuffix(e.Text, "status 0"))
+	return e.Kind == kindCut || e.Kind == kindFailure || e.Kind == kindExit && (strings.Contains(e.Text, "killed by") || !strings.HasSuffix(e.Text, "status 0"))
 }
 
 // harm says what a chain did to whom, the failure before the cuts.
 func (v *view) harm(c *Chain) string {
 	var parts []string
 	for _, e := range c.Events {
-		if e.bad() && e.Kind != Cut {
+		if e.bad() && e.Kind != kindCut {
 			text := strings.TrimPrefix(e.Text, e.Process.Name)
 			if strings.Contains(e.Text, e.Process.Name) {
 				text = ": " + e.Text
@@ -264,7 +264,7 @@ func (v *view) headline(sessions, cuts, failures, lost int) string {
 	var parts []string
 	for _, c := range v.Costly {
 		for _, e := range c.Events {
-			if e.bad() && e.Kind != Cut && len(parts) == 0 {
+			if e.bad() && e.Kind != kindCut && len(parts) == 0 {
 				verb := " failed"
 				switch {
 				case strings.Contains(e.Text, "crash"), strings.Contains(e.Text, "panic"):

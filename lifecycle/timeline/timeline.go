@@ -66,7 +66,7 @@ type Timeline struct {
 	Chains     []*Chain  // in the order of their roots
 	Unread     []error   // the first 100 lines that could not be read: "input:line: why", or "input: why" for its rest
 	MoreUnread int       // further ones
-	Forgotten  int       // events
+	forgotten  int       // events
 	Until      time.Time // of the last line
 
 	formats map[string]int // of the first lines of each input
@@ -145,22 +145,22 @@ type Kind string
 
 // The kinds, in the order in which one usually leads to the next.
 const (
-	Order     Kind = "order"  // somebody else is to stop
-	Signal    Kind = "signal" // received
-	Stop      Kind = "stop"   // for another reason
-	Failure   Kind = "failure"
-	Drain     Kind = "drain"
-	Phase     Kind = "phase"
-	Step      Kind = "step"
-	Cut       Kind = "cut"
-	Exit      Kind = "exit"
-	Wait      Kind = "wait"
-	Start     Kind = "start"
-	Reconnect Kind = "reconnect"
-	Answer    Kind = "answer"
+	kindOrder     Kind = "order"  // somebody else is to stop
+	kindSignal    Kind = "signal" // received
+	kindStop      Kind = "stop"   // for another reason
+	kindFailure   Kind = "failure"
+	kindDrain     Kind = "drain"
+	kindPhase     Kind = "phase"
+	kindStep      Kind = "step"
+	kindCut       Kind = "cut"
+	kindExit      Kind = "exit"
+	kindWait      Kind = "wait"
+	kindStart     Kind = "start"
+	kindReconnect Kind = "reconnect"
+	kindAnswer    Kind = "answer"
 )
 
-var kinds = []Kind{Order, Signal, Stop, Failure, Drain, Phase, Step, Cut, Exit, Wait, Start, Reconnect, Answer}
+var kinds = []Kind{kindOrder, kindSignal, kindStop, kindFailure, kindDrain, kindPhase, kindStep, kindCut, kindExit, kindWait, kindStart, kindReconnect, kindAnswer}
 
 // Options say how to read. The zero value reads with the tables of the package.
 type Options struct {

@@ -18,32 +18,32 @@ const (
 // words are the messages that are understood whole. Those about sessions count
 // where there is one.
 var words = map[string]Kind{
-	"stop":                    Stop,
-	"drain began":             Drain,
-	"phase began":             Phase,
-	"drain forced":            Step,
-	"step ended":              Step,
-	"abandoned step returned": Step,
+	"stop":                    kindStop,
+	"drain began":             kindDrain,
+	"phase began":             kindPhase,
+	"drain forced":            kindStep,
+	"step ended":              kindStep,
+	"abandoned step returned": kindStep,
 	"drain ended":             drainOver,
-	"sessions cut again":      Step,
-	"task failed":             Failure,
-	"tasks left":              Failure,
-	"panic":                   Failure,
-	"restart wait":            Wait,
-	"ledger unavailable":      Wait,
-	"lock wait":               Wait,
-	"lock lingers":            Wait,
-	"restart job":             Order,
-	"exited":                  Exit,
-	"run ended":               Exit,
-	"run began":               Start,
+	"sessions cut again":      kindStep,
+	"task failed":             kindFailure,
+	"tasks left":              kindFailure,
+	"panic":                   kindFailure,
+	"restart wait":            kindWait,
+	"ledger unavailable":      kindWait,
+	"lock wait":               kindWait,
+	"lock lingers":            kindWait,
+	"restart job":             kindOrder,
+	"exited":                  kindExit,
+	"run ended":               kindExit,
+	"run began":               kindStart,
 }
 
 var sessionWords = map[string]Kind{
 	"typed": asks, "asked": asks,
-	"connected": Reconnect, "reconnected": Reconnect,
-	"answered": Answer, "recovered": Answer,
-	"cut": Cut, "client gone": Cut,
+	"connected": kindReconnect, "reconnected": kindReconnect,
+	"answered": kindAnswer, "recovered": kindAnswer,
+	"cut": kindCut, "client gone": kindCut,
 	"goodbye": over, "response ended": over,
 	"leaving": leaves,
 }
@@ -58,16 +58,16 @@ func (l *line) own() Kind {
 	if kind == nothing && l.session != "" {
 		switch kind = sessionWords[l.msg]; {
 		case strings.Contains(l.msg, " interrupted"):
-			kind = Cut
+			kind = kindCut
 		case strings.HasSuffix(l.msg, "call began"):
 			kind = asks
 		}
 	}
 	switch {
-	case kind == Stop && l.signal != "":
-		return Signal
+	case kind == kindStop && l.signal != "":
+		return kindSignal
 	case kind == nothing && strings.HasPrefix(l.msg, "started ") && l.child > 0:
-		return Start
+		return kindStart
 	}
 	return kind
 }
@@ -78,7 +78,7 @@ func (l *line) quote(kind Kind, why string) string {
 	if l.systemd {
 		text, _, _ = strings.Cut(strings.TrimRight(text, "."), " - ")
 	}
-	if kind == Signal && l.signal != "" {
+	if kind == kindSignal && l.signal != "" {
 		text = "received " + l.signal
 	}
 	if l.of != "" && !strings.Contains(text, l.of) {
@@ -98,7 +98,7 @@ func (l *line) text(kind Kind) string {
 		return l.quote(kind, why)
 	}
 	switch kind {
-	case Order:
+	case kindOrder:
 		to := cmp.Or(l.of, l.session)
 		switch {
 		case strings.Contains(l.msg, to):
@@ -107,17 +107,17 @@ func (l *line) text(kind Kind) string {
 			return say(l.msg, " %s", l.signal, " to %s", to)
 		}
 		return say(l.msg, " for %s", to, " (%s)", l.signal)
-	case Signal:
+	case kindSignal:
 		return strings.TrimSuffix("received "+l.signal+": "+l.msg, ": stop")
-	case Stop:
+	case kindStop:
 		return say("stops", ": %s", a["cause"])
-	case Phase:
+	case kindPhase:
 		return say("phase "+a["phase"], " (%s)", map[string]string{"true": "forced"}[a["forced"]])
-	case Step:
+	case kindStep:
 		return say(strings.Replace(l.msg, "step ended", "step", 1), " %s", a["step"], ": %s", cmp.Or(a["outcome"], a["sessions"]), " after %s", a["took"], ": %s", why)
-	case Cut:
+	case kindCut:
 		return say(l.msg, ", %s", a["kind"], " (%s)", cmp.Or(l.signal, why))
-	case Exit:
+	case kindExit:
 		switch {
 		case l.signal != "":
 			return "killed by " + l.signal
@@ -125,11 +125,11 @@ func (l *line) text(kind Kind) string {
 			return say(l.msg+": "+l.status, " after %s", a["lasted"], ", cut %s", strings.TrimPrefix(a["cut"], "0"))
 		}
 		return "exited with status " + cmp.Or(l.status, "?")
-	case Wait:
+	case kindWait:
 		return say(l.msg, " %s", a["wait"], ", level %s", a["backoff"], ": held by %s", a["holder"], ": %s", cmp.Or(why, a["cause"]))
-	case Start:
+	case kindStart:
 		return say(l.msg, " after a wait of %s", strings.TrimPrefix(a["waited"], "0s"))
-	case Reconnect:
+	case kindReconnect:
 		return "session is back: " + l.msg
 	}
 	return say(l.msg, " %s", cmp.Or(a["task"], a["name"]), ": %s", why)
