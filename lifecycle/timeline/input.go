@@ -4,14 +4,10 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"hash/maphash"
 	"io"
-	"iter"
 	"maps"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -286,88 +282,6 @@ func (in *input) timed(l *line) {
 	}
 }
 
-// before returns the latest line with a time, which may not have been taken apart.
-func (in *input) before() *line {
-	for n, text := range in.back.all() {
-		if in.head != nil && n <= in.headN {
-			break
-		}
-		if l, _, err := in.tables.parse(text); err == nil && l.stamped != "" {
-			l.in, l.n = in, n
-			l.at = in.clock.resolve(l.stamp)
-			in.head, in.headN = l, n
-			return l
-		}
-	}
-	if in.head != nil && in.lines-in.headN <= lookBack {
-		return in.head
-	}
-	return nil
-}
-
-// exception matches the last line of a Python or Java traceback.
-var exception = regexp.MustCompile(`^(?:Caused by: )?((?:[a-zA-Z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Timeout|Warning|Lost)\b.*)`)
-
-// traced reports whether a line that only its wrapper dates belongs to the crash
-// that the lines before it tell of.
-func (in *input) traced(l *line) bool {
-	t := in.trace
-	if t == nil || t.rule == nil || !t.bare || !l.bare || l.pid != t.pid || l.who != t.who || l.box != t.box || in.lines-t.n > lookBack {
-		return false
-	}
-	c := *l
-	if in.tables.classify(&c); c.about() || t.about() || c.kind != kindFailure && c.kind != nothing && c.role != detail {
-		return false
-	}
-	in.more(&c)
-	return true
-}
-
-// more notes what a further line tells of a crash.
-func (in *input) more(l *line) {
-	t := in.trace
-	if m := exception.FindStringSubmatch(l.msg); m != nil {
-		t.why = m[1]
-	}
-	if l.kind != nothing {
-		t.spans = append(t.spans, l.n)
-	}
-}
-
-// logged reports whether the line before is an error that a program has logged:
-// a traceback after it is no crash.
-func (in *input) logged() bool {
-	for _, text := range in.back.all() {
-		l, headed, err := in.tables.parse(text)
-		return err == nil && headed && l.severity() > 0 && l.severity() != 3
-	}
-	return false
-}
-
-// continues reports whether a line that belongs to the one before it is an event
-// of its own; else it may tell more about that.
-func (in *input) continues(l *line) bool {
-	head := in.before()
-	if head != nil {
-		l.at, l.stamp, l.pid, l.who, l.program, l.box, l.host, l.named = head.at, head.stamp, head.pid, head.who, head.program, head.box, head.host, head.named
-		l.session = head.session
-		if head.attrs != nil && head.session == "" {
-			l.session = head.attrs["session"]
-		}
-	}
-	session := l.session
-	in.tables.classify(l)
-	if l.session == "" {
-		l.session = session
-	}
-	if in.trace != nil && (l.kind == kindFailure || l.kind == nothing || l.role == detail) {
-		in.more(l)
-		return false
-	}
-	l.loose = true
-	return l.rule == nil || l.rule.Name != "Python: traceback" || !in.logged()
-}
-
 // sample keeps lines that looked promising, in case that nothing is understood.
 func (in *input) sample(l *line, text string, hit bool) {
 	if hit && l.kind == nothing && len(in.samples) < 3 {
@@ -426,87 +340,3 @@ func (in *input) process(l *line) string {
 }
 
 func pidKey(box string, pid int) string { return box + "pid " + strconv.Itoa(pid) }
-
-// document reads JSON that is spread over lines, to its closing brace. A list of
-// Kubernetes objects is as many lines as it has items.
-func (in *input) document() {
-	text, begin := []byte("{"), in.lines
-	for {
-		part, err := in.line()
-		if len(text) < document {
-			text = append(text, part...)
-		}
-		if closing := bytes.HasPrefix(part, []byte("}")); closing || err != nil {
-			if closing && len(bytes.TrimSpace(part)) > 1 {
-				text = append(text[:len(text)-len(part)], '}')
-			}
-			break
-		}
-	}
-	var list struct{ Items []json.RawMessage }
-	if err := json.Unmarshal(text, &list); err != nil {
-		in.unread(fmt.Errorf("not JSON: %w", err))
-		return
-	}
-	items := list.Items
-	if items == nil {
-		items = []json.RawMessage{text}
-	}
-	end := in.lines
-	for _, item := range items {
-		var one bytes.Buffer
-		if json.Compact(&one, item) == nil {
-			in.lines = begin
-			in.understand(one.String(), true)
-		}
-	}
-	in.lines = end
-}
-
-// A history is the last lines, for those without a time.
-type history struct {
-	lines [lookBack]struct {
-		number int
-		text   []byte
-	}
-	n int
-}
-
-func (h *history) add(number int, text []byte) {
-	at := &h.lines[h.n%lookBack]
-	at.number, at.text = number, append(at.text[:0], text[:min(len(text), 4096)]...)
-	h.n++
-}
-
-// all returns the lines, the latest first.
-func (h *history) all() iter.Seq2[int, string] {
-	return func(yield func(int, string) bool) {
-		for i := range min(h.n, lookBack) {
-			if at := h.lines[(h.n-1-i)%lookBack]; !yield(at.number, string(at.text)) {
-				return
-			}
-		}
-	}
-}
-
-// runs reads a row of what restart.Ledger's Table returns, as the start and, unless
-// it is open, the end of a run.
-func (in *input) runs(row string) {
-	f := append(strings.Fields(row), "", "", "", "", "") // LASTED and CUT may be empty
-	began, err := time.Parse(time.RFC3339, f[0])
-	pid, notPID := strconv.Atoi(f[3])
-	if err = errors.Join(err, notPID); err != nil {
-		in.unread(fmt.Errorf("not a ledger's row: %w", err))
-		return
-	}
-	start := line{in: in, n: in.lines, at: began, pid: pid, msg: "run began", kind: kindStart, attrs: map[string]string{"backoff": f[1], "waited": f[2]}}
-	in.send(&start)
-	lasted, err := time.ParseDuration(f[4])
-	if err != nil {
-		return
-	}
-	end := start
-	end.at, end.msg, end.kind, end.status = began.Add(lasted), "run ended", kindExit, f[5]
-	end.attrs = map[string]string{"end": f[5], "lasted": f[4], "cut": strings.TrimSpace(strings.Join(f[6:], " "))}
-	in.send(&end)
-}

@@ -17,13 +17,12 @@ import (
 // logrus, pino, bunyan, tracing, ECS, Caddy, Prometheus, structlog, Kubernetes
 // events, docker's json-file. The first that is there counts.
 var (
-	timeKeys    = []string{"time", "ts", "timestamp", "@timestamp", "t", "T", "asctime", "datetime", "date", "lastTimestamp", "eventTime", "metadata.creationTimestamp", "@t"}
-	msgKeys     = []string{"msg", "message", "fields.message", "log", "event", "short_message", "text", "M", "@m", "body"}
-	levelKeys   = []string{"level", "lvl", "severity", "levelname", "log.level", "L", "@l", "level_name", "type"}
-	pidKeys     = []string{"pid", "process.pid", "process_id", "processId"}
-	whoKeys     = []string{"who", "service", "service.name", "name", "app", "program", "appname", "kubernetes.container_name", "container_name"}
-	signalKeys  = []string{"signal", "sig", "fields.signal"}
-	sessionKeys = []string{"session"}
+	timeKeys   = []string{"time", "ts", "timestamp", "@timestamp", "t", "T", "asctime", "datetime", "date", "lastTimestamp", "eventTime", "metadata.creationTimestamp", "@t"}
+	msgKeys    = []string{"msg", "message", "fields.message", "log", "event", "short_message", "text", "M", "@m", "body"}
+	levelKeys  = []string{"level", "lvl", "severity", "levelname", "log.level", "L", "@l", "level_name", "type"}
+	pidKeys    = []string{"pid", "process.pid", "process_id", "processId"}
+	whoKeys    = []string{"who", "service", "service.name", "name", "app", "program", "appname", "kubernetes.container_name", "container_name"}
+	signalKeys = []string{"signal", "sig", "fields.signal"}
 )
 
 // pick returns the value of the first of the keys that is there, and takes it out.

@@ -2,7 +2,6 @@ package timeline
 
 import (
 	"cmp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,16 +21,6 @@ type linker struct {
 	begun     *Event                  // the latest start
 	faulted   *Event                  // the latest failure that a supervisor told
 	twinKey   string                  // of the line that is being taken
-}
-
-// An order is a signal on its way.
-type order struct {
-	*Event
-	signal string
-	to     *Process // if it is known
-	of     *service // if it is for a service, not for a process alone
-	at     *service // the one that it is about, in any case
-	all    *Process // whose children it is for
 }
 
 func newLinker() *linker {
@@ -219,128 +208,6 @@ func (k *linker) start(l *line, p *Process, sv *service) {
 	}
 }
 
-// order is a signal, or a stop, for another process.
-func (k *linker) order(l *line, p *Process) {
-	o := order{signal: l.signal, to: k.target(l, p)}
-	if o.to == p && l.rule != nil {
-		o.to, o.all = nil, p
-	}
-	if l.of != "" && (l.child == 0 || l.systemd) {
-		o.of = k.service(l.of)
-	}
-	if l.rule == nil && o.to != nil {
-		o.of = nil
-	}
-	if o.at = o.of; o.to != nil {
-		o.at = o.to.service
-	}
-	if b := k.same(l, p, o); b != nil { // told before
-		b.also(l)
-		return
-	}
-	cause, rule := k.passed(l, passing, func(b order) bool {
-		return b.Process != p && (b.to != nil && b.to == o.to || b.at != nil && b.at == o.at)
-	}), byOrder
-	switch {
-	case cause != nil:
-	case o.of != nil && l.after(o.of.ordered, follow) && o.of.ordered.Process == p:
-		cause, rule = o.of.ordered, byDisobeyed
-	case l.rule != nil && l.signal == "SIGKILL" && o.of != nil && l.systemd && k.oom(l) != nil:
-		cause, rule = k.oom(l), byKernel
-	case p.childBad != nil && o.all == p && l.after(p.childBad, sending):
-		cause, rule = p.childBad, byChild
-	case l.after(p.fault, follow) && (p.faultOf == "" || p.faultOf == l.of):
-		cause, rule = p.fault, byFault
-	case o.to != nil && o.to.parent != nil && l.after(o.to.parent.stop, serving):
-		if cause, rule = o.to.parent.stop, byParent; o.to.parent == p {
-			rule = byOwnStop
-		}
-	case p.ending(l.at) != nil && !l.systemd:
-		cause, rule = p.latest, byOwnStop
-	case l.rule == nil:
-		name := ""
-		if o.to != nil {
-			name = o.to.Name
-		}
-		cause, rule = k.unanswered(l, cmp.Or(l.of, name), o.to)
-	}
-	o.Event = k.add(l, p, kindOrder, cause, rule)
-	if l.rule != nil && o.to != nil && o.to != p {
-		o.Event.about = o.to.Label()
-		if abrupt(l.signal) && !l.systemd { // whose manager tells of its end
-			o.to.fails(o.Event)
-		}
-	}
-	k.orders = append(k.orders, o)
-	if len(k.orders) > 64 {
-		k.orders = slices.Delete(k.orders, 0, 32)
-	}
-	if o.of != nil && l.rule != nil {
-		o.of.ordered = o.Event
-		if o.of.next == nil || o.of.next.Kind == kindStart {
-			o.of.next, o.of.from = o.Event, nil
-		}
-		o.of.stop = o.Event
-		k.stopped = o.Event
-	}
-}
-
-// same returns the order that l tells again: of one writer, about the same one.
-func (k *linker) same(l *line, p *Process, o order) *Event {
-	if l.rule == nil {
-		return nil
-	}
-	for i, b := range slices.Backward(k.orders) {
-		if b.Process != p || l.at.Sub(b.Time) > passing {
-			continue
-		}
-		sameOf := b.of != nil && (b.of == o.of || l.of != "" && b.of == k.service(l.of))
-		if sameOf && b.of.ordered == nil { // it has ended since
-			continue
-		}
-		if sameOf || b.to != nil && b.to == o.to {
-			if b.signal == o.signal || b.signal == "" && l.rule.Name != b.rule && (l.signal == "SIGKILL" && strings.Contains(b.Text, "timed out")) {
-				k.orders[i].signal = o.signal
-				return b.Event
-			}
-		}
-	}
-	return nil
-}
-
-// oom returns the kernel's kill that a supervisor's line is about, as far as time
-// tells.
-func (k *linker) oom(l *line) *Event {
-	for _, b := range slices.Backward(k.orders) {
-		if b.Process.Name == "kernel" && l.at.Sub(b.Time) <= 2*time.Second {
-			return b.Event
-		}
-	}
-	return nil
-}
-
-// passed returns the latest order of l's signal that fits.
-func (k *linker) passed(l *line, within time.Duration, fits func(order) bool) *Event {
-	for _, b := range slices.Backward(k.orders) {
-		if l.at.Sub(b.Time) <= within && (b.signal == l.signal || b.signal == "" || l.signal == "") && fits(b) {
-			return b.Event
-		}
-	}
-	return nil
-}
-
-// sent returns the order that was for p.
-func (k *linker) sent(l *line, p *Process) *Event {
-	within := sending
-	if l.kind == kindExit && l.rule != nil {
-		within = 2 * serving
-	}
-	return k.passed(l, within, func(b order) bool {
-		return b.to != nil && b.to == p || b.of != nil && b.of == p.service || b.all != nil && b.all == p.parent && !b.all.up.After(b.Time) ||
-			b.Session != "" && b.Session == p.Session
-	})
-}
-
 // unanswered returns what has no answer since an earlier stop: what happens now to the
 // same service, or to a session, belongs to that. Not for ever: a session may
 // never come back.
@@ -387,84 +254,6 @@ func (k *linker) stop(l *line, p *Process) {
 	k.ends(p, e)
 }
 
-// fail is a failure: of the writer, or of the one that it is about.
-func (k *linker) fail(l *line, p *Process) {
-	q := p
-	if l.about() {
-		q = k.subject(l, p)
-	}
-	if l.rule == nil {
-		cause, rule := k.why(l, p, kindFailure, true)
-		k.ends(p, k.add(l, p, kindFailure, cause, rule))
-		p.fails(p.stop)
-		if p.Session != "" && !strings.HasPrefix(l.msg, "task") {
-			k.countCut(k.session(p.Session), p.stop)
-		}
-		return
-	}
-	if k.again(l, q) {
-		return
-	}
-	if l.role == detail {
-		for _, e := range []*Event{q.exit, q.fault, q.stop, p.fault, p.lost} {
-			if l.after(e, passing) {
-				e.also(l)
-				return
-			}
-		}
-		if !l.about() && k.detail(l) {
-			return
-		}
-	}
-	var cause *Event
-	var rule string
-	switch {
-	case l.needs != "" && l.about() && l.after(k.faulted, passing) && k.faulted.Process != q:
-		cause, rule = k.faulted, byNeedTime
-	case l.systemd && q.service.next != nil && q.service.next.Kind != kindStart && l.after(q.service.next, follow):
-		cause, rule = q.service.next, ""
-	case q == nil || q == p && l.program == "kubelet":
-	default:
-		cause, rule = k.why(l, q, kindFailure, true)
-	}
-	e := k.add(l, q, kindFailure, cause, rule)
-	k.told.put(l.again(q), e)
-	p.fault, p.faultOf = e, l.of
-	if l.about() {
-		k.faulted = e
-	}
-	if q == p && l.program == "kubelet" {
-		e.chain.Failures++
-		return
-	}
-	q.fault = e
-	q.crashed = q == p && l.pid <= 1 && l.loose
-	if q.parent != nil {
-		q.parent.childBad = e
-	}
-	k.ends(q, e)
-	q.fails(e)
-	if q.Session != "" {
-		k.countCut(k.session(q.Session), e)
-	}
-}
-
-// again reports whether a line tells again what the same process told a while ago.
-func (k *linker) again(l *line, p *Process) bool {
-	e, ok := k.told.get(l.again(p))
-	if !ok || !l.within(e.seen, follow/3) || p.up.After(e.seen) || p.service.up.After(e.seen) && l.kind == kindWait {
-		return false
-	}
-	e.Times++
-	e.also(l)
-	return true
-}
-
-// again is what a line and a later one that tells the same have in common.
-func (l *line) again(p *Process) string {
-	return strings.Join([]string{l.rule.Name, p.key, l.of, l.needs, l.addr, l.why}, "\x00")
-}
-
 // why returns the cause of p's stop or end: what comes after its stop is an effect
 // of that, but for a signal, which has a sender.
 func (k *linker) why(l *line, p *Process, kind Kind, failed bool) (*Event, string) {
@@ -508,92 +297,6 @@ func (k *linker) ends(p *Process, e *Event) {
 	sv.stop = e
 	sv.ended(p, e)
 	k.stopped = e
-}
-
-// drain is a line of a drain plan.
-func (k *linker) drain(l *line, p *Process, kind Kind) {
-	if l.about() { // of a supervisor, about what is left
-		p = k.subject(l, p)
-	}
-	if p.phase != nil && kind != kindStep {
-		p.phase.Until = l.at
-	}
-	switch kind {
-	case kindDrain:
-		p.drain = k.add(l, p, kind, p.stop, "")
-	case kindPhase:
-		p.phase = k.add(l, p, kind, cmp.Or(p.drain, p.stop), "")
-	case kindStep:
-		k.add(l, p, kind, cmp.Or(p.exit, p.phase, p.drain, p.stop), "")
-	case drainOver:
-		if p.drain != nil {
-			p.drain.Until, p.latest = l.at, p.drain
-			p.drain.Text = say("drain of "+human(l.took), ", steps failed: %s", strings.TrimPrefix(l.attrs["failed"], "0"))
-		}
-	}
-}
-
-// exit is the end of a process, told by itself, its supervisor or its ledger.
-func (k *linker) exit(l *line, p *Process) {
-	q := k.target(l, p)
-	if q == nil && l.of != "" { // systemd's line about a unit that logs elsewhere
-		q = k.subject(l, p)
-	}
-	if q == nil {
-		return
-	}
-	if p = q; l.role == detail {
-		if k.detail(l, p.exit, p.fault, p.service.next, p.stop) || !l.about() && !l.loose {
-			return
-		}
-	}
-	if e := p.exit; e != nil {
-		if l.after(e, 2*serving) {
-			e.also(l)
-		}
-		return
-	}
-	bad := l.signal != "" || l.status != "" && l.status != "0" && l.status != "ended"
-	cause, rule := k.why(l, p, kindExit, bad)
-	if bad && l.rule != nil && cause != nil && cause.asked(l.signal) {
-		bad = false
-	}
-	e := k.add(l, p, kindExit, cause, rule)
-	e.harm = bad
-	p.exit, p.last = e, l.at
-	p.service.ended(p, e)
-	p.stop = cmp.Or(p.stop, e)
-	if l.rule != nil {
-		k.stopped = e
-		p.service.stop = e
-	}
-	if !bad {
-		return
-	}
-	if p.parent != nil {
-		p.parent.childBad = e
-	}
-	if l.about() {
-		k.faulted = e
-	}
-	p.fails(e)
-	var left []string
-	for n, count := range p.left {
-		if count > 0 {
-			left = append(left, plural(count, string(n)))
-		}
-	}
-	slices.Sort(left)
-	e.Text = say(e.Text, ", left open: %s", strings.Join(left, ", "))
-	if p.Session != "" {
-		k.countCut(k.session(p.Session), e)
-	}
-}
-
-// asked reports whether an exit by a signal is what an order wanted: one that
-// asks, not one that kills.
-func (e *Event) asked(signal string) bool {
-	return (signal == "SIGTERM" || signal == "SIGINT" || signal == "SIGHUP") && (e.Kind == kindOrder || e.Kind == kindSignal || e.Kind == kindStop) && !abrupt(e.signal)
 }
 
 // wait is the time between an end and a start, or between two runs of a task.

@@ -60,8 +60,7 @@ func (t *Timeline) nothing(b *strings.Builder) {
 				fmt.Fprint(b, ",")
 			}
 			if name == "none" {
-				name, t.formats[name] = "no known format", t.formats[name]
-				fmt.Fprintf(b, " %d of %s", t.formats["none"], name)
+				fmt.Fprintf(b, " %d of no known format", t.formats[name])
 				continue
 			}
 			fmt.Fprintf(b, " %d are %s", t.formats[name], name)
