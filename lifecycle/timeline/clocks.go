@@ -152,7 +152,7 @@ func (c *clock) learn(in *input, zoned map[string][]time.Time, zone *time.Locati
 		c.offset = time.Duration(east) * time.Second
 	case most > 0:
 		c.offset = best
-	case floating.IsZero():
+	case floating.IsZero() || !slices.ContainsFunc(in.seen, func(s sight) bool { return s.noZone }):
 	default:
 		c.offset = usual
 		if len(zoned) > 0 {

@@ -127,6 +127,9 @@ func (k *linker) exit(l *line, p *Process) {
 	if l.about() {
 		k.faulted = e
 	}
+	for c := cause; c != nil && c.Kind == kindOrder; c = c.cause() {
+		p.failed = p.failed || c.counted
+	}
 	p.fails(e)
 	var left []string
 	for n, count := range p.left {

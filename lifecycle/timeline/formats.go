@@ -63,8 +63,8 @@ var formats = []Format{
 		Example: "2021-07-01T13:58:59Z   Killing     Container gadget failed", Gives: "at 2021-07-01T13:58:59Z who=kubelet msg=Container gadget failed"},
 
 	// Libraries.
-	{Name: "Spring", Match: `{iso} +{level} (?P<pid>\d+) --- (?:\[[^\]]*\] )+(?P<who>\S+) *: (?P<msg>.*)`,
-		Example: "2024-05-01T10:00:00.123+02:00  INFO 77 --- [ionShutdownHook] o.s.b.w.e.tomcat.GracefulShutdown : Commencing", Gives: "at 2024-05-01T10:00:00.123+02:00 pid=77 who=o.s.b.w.e.tomcat.GracefulShutdown level=INFO msg=Commencing"},
+	{Name: "Spring", Match: `{iso} +{level} (?P<pid>\d+) --- (?:\[[^\]]*\] )+\S+ *: (?P<msg>.*)`,
+		Example: "2024-05-01T10:00:00.123+02:00  INFO 77 --- [ionShutdownHook] o.s.b.w.e.tomcat.GracefulShutdown : Commencing", Gives: "at 2024-05-01T10:00:00.123+02:00 pid=77 level=INFO msg=Commencing"},
 	{Name: "logback", Match: `(?:{iso}|(?P<time2>\d\d:\d\d:\d\d[.,]\d+)) +\[[^\]]+\] +{level} +\S+ +-+ (?P<msg>.*)`,
 		Example: "10:00:00.123 [main] INFO  com.x.App - started", Gives: "at 10:00:00.123 level=INFO msg=started"},
 	{Name: "log4j", Match: `(?:{iso}|(?P<time2>\d\d:\d\d:\d\d[.,]\d+)) +\[?{level}\]? +(?:\[[^\]]+\] +)?[\w.$]+(?::\d+)?(?: +\[[^\]]+\])? +-+ (?P<msg>.*)`,

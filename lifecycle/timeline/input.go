@@ -313,7 +313,7 @@ func (in *input) send(l *line) {
 	l.key = l.at
 	switch {
 	case l.at.IsZero():
-	case l.kind == kindOrder && l.rule != nil, l.kind == kindExit && abrupt(l.signal):
+	case !l.loose && (l.kind == kindOrder && l.rule != nil || l.kind == kindExit && abrupt(l.signal)):
 		l.key = l.at.Add(-early)
 	case l.kind == kindCut && l.rule != nil && l.coarse && in.several:
 		l.key = l.at.Add(time.Second - 1)

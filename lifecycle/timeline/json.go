@@ -106,10 +106,10 @@ func (in *line) fields() {
 		}
 	}
 	for _, key := range whoKeys {
-		if in.who = a[key]; in.who != "" && (key != "name" || a["hostname"] != "") { // bunyan, pino
+		if who := a[key]; who != "" && (key != "name" || a["hostname"] != "") { // bunyan, pino
+			in.who = who
 			break
 		}
-		in.who = ""
 	}
 	if a["error"] == "" {
 		if err := cmp.Or(a["err"], a["err.message"], a["exception"], a["error.message"]); err != "" {

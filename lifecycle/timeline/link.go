@@ -15,12 +15,13 @@ type linker struct {
 	services  *recent[string, *service] // by the name that processes share
 	names     []string                  // of the latest services, for those that have two
 	sessions  *recent[string, *session]
-	told      *recent[string, *Event] // what may be told again
-	orders    []order                 // the last few
-	stopped   *Event                  // the latest stop of any process
-	begun     *Event                  // the latest start
-	faulted   *Event                  // the latest failure that a supervisor told
-	twinKey   string                  // of the line that is being taken
+	boxes     *recent[string, *Process] // by container, its main process
+	told      *recent[string, *Event]   // what may be told again
+	orders    []order                   // the last few
+	stopped   *Event                    // the latest stop of any process
+	begun     *Event                    // the latest start
+	faulted   *Event                    // the latest failure that a supervisor told
+	twinKey   string                    // of the line that is being taken
 }
 
 func newLinker() *linker {
@@ -29,6 +30,7 @@ func newLinker() *linker {
 		processes: newRecent[string, *Process](4096),
 		services:  newRecent[string, *service](4096),
 		sessions:  newRecent[string, *session](16384),
+		boxes:     newRecent[string, *Process](1024),
 		told:      newRecent[string, *Event](4096),
 	}
 }

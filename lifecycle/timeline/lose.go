@@ -2,6 +2,7 @@ package timeline
 
 import (
 	"cmp"
+	"strings"
 	"time"
 )
 
@@ -17,7 +18,7 @@ func (k *linker) lose(l *line, p *Process, kind Kind) {
 		e := k.add(l, p, kindCut, cause, rule)
 		e.chain.Lost++
 		k.told.put(l.again(p), e)
-		p.lost, p.needs = e, l.needs
+		p.lost, p.needs = e, l.dependency()
 	case kindReconnect:
 		if p.lost == nil {
 			return
@@ -54,7 +55,7 @@ func (k *linker) loser(l *line, p *Process) (*Event, string) {
 	if e := p.ending(l.at); e != nil {
 		return e, ""
 	}
-	if sv := k.dependency(l.needs); sv != nil && l.after(sv.stop, serving) {
+	if sv := k.dependency(l.dependency()); sv != nil && l.after(sv.stop, serving) {
 		return sv.stop, byNeed
 	}
 	if e := k.stopped; l.after(e, nearby/3) && e.Process != p && e.Process.service != p.service && !e.Process.service.up.After(e.Time) && (e.Process.parent == nil || e.Process.parent != p) {
@@ -68,13 +69,25 @@ func (k *linker) loser(l *line, p *Process) (*Event, string) {
 
 // back returns the start of what p had lost.
 func (k *linker) back(l *line, p *Process) (*Event, string) {
-	if sv := k.dependency(cmp.Or(l.needs, p.needs)); sv != nil && sv.now != nil && l.after(sv.now.started, serving) && !sv.now.started.Time.Before(p.lost.Time) {
+	if sv := k.dependency(cmp.Or(l.dependency(), p.needs)); sv != nil && sv.now != nil && l.after(sv.now.started, serving) && !sv.now.started.Time.Before(p.lost.Time) {
 		return sv.now.started, byBack
 	}
 	if e := k.begun; l.after(e, nearby/3) && e.Process != p && e.Time.After(p.lost.Time.Add(-time.Second)) {
 		return e, byBackTime
 	}
 	return nil, ""
+}
+
+// drivers are the libraries whose errors name what was lost.
+var drivers = map[string]string{
+	"redis": "redis", "kombu": "rabbitmq", "amqp": "rabbitmq", "pika": "rabbitmq", "psycopg": "postgres", "psycopg2": "postgres", "asyncpg": "postgres",
+	"pymysql": "mysql", "MySQLdb": "mysql", "etcd3": "etcd",
+}
+
+// dependency is the name of what a line says was lost.
+func (l *line) dependency() string {
+	library, _, _ := strings.Cut(l.why, ".")
+	return cmp.Or(drivers[library], l.needs)
 }
 
 // dependency returns the service of a name, if there is one.

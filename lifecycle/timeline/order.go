@@ -67,6 +67,7 @@ func (k *linker) order(l *line, p *Process) {
 		o.Event.about = o.to.Label()
 		if abrupt(l.signal) && !l.systemd { // whose manager tells of its end
 			o.to.fails(o.Event)
+			o.counted = true
 		}
 	}
 	k.orders = append(k.orders, o)

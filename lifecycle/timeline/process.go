@@ -85,7 +85,7 @@ func describes(text, name string) bool {
 		return false
 	}
 	return slices.ContainsFunc(strings.FieldsFunc(name, func(r rune) bool { return r == '-' || r == '_' || r == '@' || r == '.' }), func(word string) bool {
-		return len(word) >= 4 && strings.Contains(text, word)
+		return len(word) >= 3 && strings.Contains(text, word)
 	})
 }
 
@@ -130,6 +130,9 @@ func (k *linker) writer(l *line) (p *Process, first bool) {
 		p.Name, p.service, p.named = name, k.service(name), true
 	}
 	if first = p.first.IsZero(); first {
+		if l.box != "" && !own && !l.loose {
+			k.boxes.put(l.box, p)
+		}
 		p.first = l.at
 		if l.of == "" && l.child == 0 {
 			p.Session = l.session
@@ -168,6 +171,9 @@ func (k *linker) target(l *line, p *Process) *Process {
 	case l.session != "" && p.Session != l.session:
 		return k.session(l.session).client
 	case l.of != "":
+		if q, ok := k.boxes.get(l.of); ok && l.rule != nil {
+			return q
+		}
 		return k.service(l.of).now
 	}
 	return p

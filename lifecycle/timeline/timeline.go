@@ -116,15 +116,16 @@ type Event struct {
 
 	Causes []Link // none for a root; the first is the one whose chain it is in
 
-	spans  []place // further lines that tell it
-	seen   time.Time
-	noTime bool   // no clock has told when it was
-	about  string // whom an order was for
-	signal string
-	rule   string // of the table
-	harm   bool   // an exit that was bad
-	chain  *Chain
-	origin *Event // the first of the stop that it belongs to
+	spans   []place // further lines that tell it
+	seen    time.Time
+	noTime  bool   // no clock has told when it was
+	about   string // whom an order was for
+	signal  string
+	rule    string // of the table
+	harm    bool   // an exit that was bad
+	counted bool   // an order whose victim counts as failed
+	chain   *Chain
+	origin  *Event // the first of the stop that it belongs to
 }
 
 // A place is a line of an input.

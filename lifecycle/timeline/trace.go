@@ -57,7 +57,7 @@ var exception = regexp.MustCompile(`^(?:Caused by: )?((?:[a-zA-Z_]\w*\.)*[A-Z]\w
 // that the lines before it tell of.
 func (in *input) traced(l *line) bool {
 	t := in.trace
-	if t == nil || t.rule == nil || !t.bare || !l.bare || l.pid != t.pid || l.who != t.who || l.box != t.box || in.lines-t.n > lookBack {
+	if t == nil || t.rule == nil || !l.bare || l.pid != t.pid && l.pid != 0 || l.who != t.who && l.who != "" || l.box != t.box || in.lines-t.n > lookBack {
 		return false
 	}
 	c := *l

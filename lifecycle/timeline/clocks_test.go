@@ -1,0 +1,125 @@
+package timeline_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/evenkeel-go/evenkeel/lifecycle/timeline"
+)
+
+// A clock without a zone takes the one that other lines show; the user's word
+// counts more; a guess is said. TAI64N is read as the tool has written it.
+func TestClocks(t *testing.T) {
+	const (
+		local = "2026-05-20 12:00:05,100 INFO app.main: Received SIGTERM, draining 17 sessions\n"
+		zoned = `{"time":"2026-05-20T10:00:05.1Z","level":"INFO","msg":"Received SIGTERM, draining 17 sessions","pid":7}` + "\n"
+		other = `{"time":"2026-05-20T09:00:00Z","level":"INFO","msg":"up","pid":7}` + "\n"
+	)
+	for _, tt := range []struct {
+		name   string
+		zone   *time.Location
+		inputs []string
+		want   string // the first event's time in UTC
+		said   string
+	}{
+		{"the same message", nil, []string{local, zoned}, "10:00:05.1", ""},
+		{"two times in a line", nil, []string{"2026-05-20T10:00:05.100000000Z " + local}, "10:00:05.1", ""},
+		{"redis, by its signal handler", nil, []string{"7:M 20 May 2026 15:30:05.000 * Ready\n7:signal-handler (1779271205) Received SIGTERM scheduling shutdown...\n7:M 20 May 2026 15:30:06.000 # User requested shutdown...\n7:M 20 May 2026 15:30:07.000 # Redis is now ready to exit, bye bye...\n"}, "10:00:05", ""},
+		{"by flag", time.FixedZone("", 7200), []string{local, other}, "10:00:05.1", ""},
+		{"a guess", nil, []string{local, other}, "12:00:05.1", "taken as UTC"},
+		{"nothing to compare with", nil, []string{local}, "12:00:05.1", ""},
+		{"no clock", nil, []string{"INFO:     Shutting down\n"}, "00:00:00", ""},
+		{"months of another language", nil, []string{zoned, "mai 20 10:00:07 vm app[9]: Received SIGTERM\n"}, "10:00:05.1", "taken as UTC"},
+		{"multilog's", nil, []string{"@400000006a0d862f05f5e100 Received SIGTERM, draining 17 sessions\n", zoned}, "10:00:05.1", ""},
+		{"s6-log's", nil, []string{"@400000006a0d864a05f5e100 Received SIGTERM, draining 17 sessions\n", zoned}, "10:00:05.1", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var inputs []timeline.Input
+			for i, log := range tt.inputs {
+				inputs = append(inputs, lines(string(rune('a'+i)), log))
+			}
+			tl, err := timeline.Options{Zone: tt.zone}.Read(inputs...)
+			if err != nil || len(tl.Chains) == 0 {
+				t.Fatal(err, tl)
+			}
+			for _, c := range tl.Chains {
+				got := c.Events[0].Time.UTC().Format("15:04:05.999")
+				if got != tt.want && got != "10:00:07" {
+					t.Errorf("%s, want %s\n%s", got, tt.want, text(t, tl))
+				}
+			}
+			if said := strings.Contains(text(t, tl), "without a zone"); said != (tt.said != "") {
+				t.Errorf("said: %v\n%s", said, text(t, tl))
+			}
+		})
+	}
+}
+
+// What was lost is found by the name of the library that says so; a connection
+// that is there again has two causes: that it was lost, and that its server is back.
+func TestTwoCauses(t *testing.T) {
+	tl := read(t, "recorded/celery*.log")
+	got := text(t, tl)
+	for _, want := range []string{"what it depends on was stopping, by its name", "the connection had been lost; and ", "what it depends on is back, by its name"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
+}
+
+// An input may be compressed; colours, a byte order mark and JSON over many lines
+// do not matter.
+func TestWrapped(t *testing.T) {
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	z.Write([]byte("2026-05-20 12:00:05,100 INFO app.main: Received SIGTERM\n"))
+	z.Close()
+	for name, log := range map[string]string{
+		"gzip":    packed.String(),
+		"BOM":     "\xef\xbb\xbf" + "2026-05-20 12:00:05,100 INFO app.main: Received SIGTERM\r\n",
+		"colours": "\x1b[2m2026-05-20T12:00:05Z\x1b[0m \x1b[32mINFO\x1b[0m Recei\x1b[1mved SIG\x1b[0mTERM\n",
+		"JSON":    "{\n  \"time\": \"2026-05-20T12:00:05Z\",\n  \"msg\": \"Received SIGTERM\"\n}\n",
+		"events":  "{\n\"items\": [\n{\"involvedObject\":{\"kind\":\"Pod\",\"name\":\"web\"},\"lastTimestamp\":\"2024-05-01T10:00:05Z\",\"message\":\"Stopping container app\",\"reason\":\"Killing\"}\n]\n}\n",
+		"docker":  `{"log":"Received SIGTERM\n","stream":"stderr","time":"2026-05-20T12:00:05.1Z"}` + "\n",
+	} {
+		if tl := timeline.Read(lines(name, log)); len(tl.Chains) != 1 || len(tl.Unread) > 0 {
+			t.Errorf("%s: %v\n%s", name, tl.Unread, text(t, tl))
+		}
+	}
+}
+
+// If no line tells of a stop, the timeline says what it has read, and what would help.
+func TestNothing(t *testing.T) {
+	tl := timeline.Read(lines("log", strings.Repeat("2026-05-20T22:55:01Z INFO request exited loop\n", 2000)))
+	got := text(t, tl)
+	for _, want := range []string{"2000 lines read, none about a stop", "2000 are a time, then a level", "request exited loop", `{"rules": [`} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
+}
+
+// A trace for Perfetto, and JSON, have an arrow for each link.
+func TestTrace(t *testing.T) {
+	tl := read(t, "incident/*.jsonl")
+	var trace, object bytes.Buffer
+	if err := tl.WritePerfetto(&trace); err != nil {
+		t.Fatal(err)
+	}
+	if err := tl.WriteJSON(&object); err != nil {
+		t.Fatal(err)
+	}
+	if a, b := strings.Count(trace.String(), `"ph":"s"`), strings.Count(object.String(), `"by": "`); a != 11 || b != 11 || strings.Count(object.String(), `"by": "time"`) != 1 {
+		t.Errorf("%d arrows, %d links", a, b)
+	}
+	if _, err := timeline.LoadTables(strings.NewReader(`{"rules":[{"name":"x","has":"abc","match":"x","kind":"stop","example":"x"}]}`)); err == nil || !strings.Contains(err.Error(), "five letters") {
+		t.Errorf("a literal of three bytes: %v", err)
+	}
+	if _, err := os.Stat("testdata/recorded"); err != nil {
+		t.Fatal(err)
+	}
+}
