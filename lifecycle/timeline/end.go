@@ -104,7 +104,7 @@ func (k *linker) exit(l *line, p *Process) {
 		}
 		return
 	}
-	bad := l.signal != "" || l.status != "" && l.status != "0" && l.status != "ended"
+	bad := l.signal != "" || l.status != "" && l.status != "0" && l.status != "ended" && l.status != "stopped"
 	cause, rule := k.why(l, p, kindExit, bad)
 	if bad && l.rule != nil && cause != nil && cause.asked(l.signal) {
 		bad = false

@@ -35,6 +35,7 @@ var words = map[string]Kind{
 	"lock lingers":            kindWait,
 	"restart job":             kindOrder,
 	"exited":                  kindExit,
+	"exit":                    kindExit,
 	"run ended":               kindExit,
 	"run began":               kindStart,
 }
@@ -124,7 +125,7 @@ func (l *line) text(kind Kind) string {
 		case l.msg == "run ended":
 			return say(l.msg+": "+l.status, " after %s", a["lasted"], ", cut %s", strings.TrimPrefix(a["cut"], "0"))
 		}
-		return "exited with status " + cmp.Or(l.status, "?")
+		return say("exited with status "+cmp.Or(l.status, "?"), ": %s", why)
 	case kindWait:
 		return say(l.msg, " %s", a["wait"], ", level %s", a["backoff"], ": held by %s", a["holder"], ": %s", cmp.Or(why, a["cause"]))
 	case kindStart:
