@@ -79,14 +79,15 @@ func TestWrapped(t *testing.T) {
 	z.Write([]byte("2026-05-20 12:00:05,100 INFO app.main: Received SIGTERM\n"))
 	z.Close()
 	for name, log := range map[string]string{
-		"gzip":    packed.String(),
-		"BOM":     "\xef\xbb\xbf" + "2026-05-20 12:00:05,100 INFO app.main: Received SIGTERM\r\n",
-		"colours": "\x1b[2m2026-05-20T12:00:05Z\x1b[0m \x1b[32mINFO\x1b[0m Recei\x1b[1mved SIG\x1b[0mTERM\n",
-		"JSON":    "{\n  \"time\": \"2026-05-20T12:00:05Z\",\n  \"msg\": \"Received SIGTERM\"\n}\n",
-		"events":  "{\n\"items\": [\n{\"involvedObject\":{\"kind\":\"Pod\",\"name\":\"web\"},\"lastTimestamp\":\"2024-05-01T10:00:05Z\",\"message\":\"Stopping container app\",\"reason\":\"Killing\"}\n]\n}\n",
-		"docker":  `{"log":"Received SIGTERM\n","stream":"stderr","time":"2026-05-20T12:00:05.1Z"}` + "\n",
+		"gzip":           packed.String(),
+		"BOM":            "\xef\xbb\xbf" + "2026-05-20 12:00:05,100 INFO app.main: Received SIGTERM\r\n",
+		"colours":        "\x1b[2m2026-05-20T12:00:05Z\x1b[0m \x1b[32mINFO\x1b[0m Recei\x1b[1mved SIG\x1b[0mTERM\n",
+		"JSON":           "{\n  \"time\": \"2026-05-20T12:00:05Z\",\n  \"msg\": \"Received SIGTERM\"\n}\n",
+		"events":         "{\n\"items\": [\n{\"involvedObject\":{\"kind\":\"Pod\",\"name\":\"web\"},\"lastTimestamp\":\"2024-05-01T10:00:05Z\",\"message\":\"Stopping container app\",\"reason\":\"Killing\"}\n]\n}\n",
+		"slog's default": `2026/05/20 12:00:05 WARN restart wait error="dial tcp 127.0.0.1:25082: connect: connection refused" ran=0.000147s backoff=2 wait=0.017766s` + "\n",
+		"docker":         `{"log":"Received SIGTERM\n","stream":"stderr","time":"2026-05-20T12:00:05.1Z"}` + "\n",
 	} {
-		if tl := timeline.Read(lines(name, log)); len(tl.Chains) != 1 || len(tl.Unread) > 0 {
+		if tl := timeline.Read(lines(name, log)); len(tl.Chains) != 1 || len(tl.Unread) > 0 || tl.Chains[0].Costly() {
 			t.Errorf("%s: %v\n%s", name, tl.Unread, text(t, tl))
 		}
 	}

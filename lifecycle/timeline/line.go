@@ -78,8 +78,26 @@ func (t *tables) parse(text string) (l *line, headed bool, err error) {
 		}
 		l.msg, rest = next, strings.TrimSpace(next)
 	}
+	if l.format == "Go, log" && l.level != "" {
+		l.slogDefault()
+	}
 	return l, headed, nil
 }
+
+// slogDefault takes the attributes off a line of slog's default handler, which
+// writes them behind the message.
+func (l *line) slogDefault() {
+	at := attribute.FindStringIndex(l.msg)
+	if at == nil {
+		return
+	}
+	in := &line{stamped: l.stamped}
+	if in.logfmt("msg=x " + l.msg[at[0]+1:]) {
+		l.msg, l.attrs = l.msg[:at[0]], in.attrs
+	}
+}
+
+var attribute = regexp.MustCompile(` [a-zA-Z][\w.]*=`)
 
 // peel takes off the outermost format.
 func (t *tables) peel(l *line, text string) (rest string, found bool, err error) {

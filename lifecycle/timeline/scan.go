@@ -42,7 +42,7 @@ func newScanner(rules []Rule) *scanner {
 		s.add(e)
 	}
 	for w := range words {
-		for _, form := range []string{`"` + w + `"`, `\"` + w + `\`, `msg=` + w, `msg="` + w} {
+		for _, form := range []string{`"` + w + `"`, `\"` + w + `\`, `msg=` + w, `msg="` + w, "info " + w, "warn " + w, "error " + w} {
 			s.add(form)
 		}
 	}
