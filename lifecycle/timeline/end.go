@@ -42,7 +42,9 @@ func (k *linker) fail(l *line, p *Process) {
 		cause, rule = k.faulted, byNeedTime
 	case l.systemd && q.service.next != nil && q.service.next.Kind != kindStart && l.after(q.service.next, follow):
 		cause, rule = q.service.next, ""
-	case q == nil || q == p && l.program == "kubelet":
+	case l.about() && q.exit != nil && l.after(q.exit, follow):
+		cause, rule = q.exit, ""
+	case q == p && l.program == "kubelet":
 	default:
 		cause, rule = k.why(l, q, kindFailure, true)
 	}

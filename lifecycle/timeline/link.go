@@ -236,7 +236,13 @@ func (k *linker) stop(l *line, p *Process) {
 		k.detail(l, p.stop)
 		return
 	}
-	if b := p.stop; l.rule != nil && b != nil && p.exit == nil && l.role != reload {
+	b := p.stop
+	if b != nil && b.Kind == kindFailure { // it stops for that
+		if b = p.latest; b != nil && b.Kind == kindFailure {
+			b = nil
+		}
+	}
+	if l.rule != nil && b != nil && p.exit == nil && l.role != reload {
 		again := l.kind == kindSignal && l.signal != "" && b.Kind == kindSignal
 		switch {
 		case again && b.signal == l.signal && l.at.Sub(b.Time) < 2*time.Second && k.sent(l, p) == nil,
