@@ -124,3 +124,17 @@ func TestTrace(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// What is logged twice is one event: in two inputs, or once with a clock and a
+// writer and once without.
+func TestCopies(t *testing.T) {
+	const exited = "worker process 8 exited on signal 9\n"
+	tl := timeline.Read(lines("error.log", "2026/05/20 10:00:05 [alert] 7#7: "+exited), lines("syslog", "2026-05-20T10:00:05.2Z vm nginx[7]: "+exited))
+	if len(tl.Chains) != 1 || len(tl.Chains[0].Events) != 1 {
+		t.Errorf("two inputs:\n%s", text(t, tl))
+	}
+	const down = `Server b/s1 is DOWN, reason: Layer4 timeout, check duration: 0ms.` + "\n"
+	if tl := timeline.Read(lines("haproxy", "[WARNING]  (15087) : "+down+down)); len(tl.Chains) != 1 || len(tl.Chains[0].Events) != 1 {
+		t.Errorf("without a clock:\n%s", text(t, tl))
+	}
+}

@@ -108,6 +108,9 @@ func (k *linker) exit(l *line, p *Process) {
 	}
 	bad := l.signal != "" || l.status != "" && l.status != "0" && l.status != "ended" && l.status != "stopped"
 	cause, rule := k.why(l, p, kindExit, bad)
+	if l.systemd && !bad && cause == nil && !p.service.runs { // a job that is done
+		return
+	}
 	if bad && l.rule != nil && cause != nil && cause.asked(l.signal) {
 		bad = false
 	}

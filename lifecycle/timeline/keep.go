@@ -35,6 +35,7 @@ func (k *linker) add(l *line, p *Process, kind Kind, cause *Event, rule string) 
 	}
 	if l.rule != nil {
 		k.told.put(k.twinKey, e)
+		k.told.put(l.copy(), e)
 	}
 	e.origin = e
 	if cause == nil {

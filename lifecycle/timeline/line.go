@@ -164,7 +164,7 @@ func serviceLike(unit string) bool {
 			return false
 		}
 	}
-	return !strings.HasPrefix(unit, "target ") && !strings.HasPrefix(unit, "Session ") && !strings.HasPrefix(unit, "User Slice") && unit != "systemd-journald.service"
+	return !strings.HasPrefix(unit, "target ") && !strings.HasPrefix(unit, "Session ") && !strings.HasPrefix(unit, "User ") && !strings.HasPrefix(unit, "user@") && !strings.HasPrefix(unit, "user-") && !strings.HasPrefix(unit, "session-") && unit != "systemd-journald.service"
 }
 
 // tidy makes names what people call things.

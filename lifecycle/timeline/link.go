@@ -99,7 +99,19 @@ func (k *linker) twin(l *line) bool {
 		return true
 	}
 	k.twinKey = key
+	if e, ok := k.told.get(l.copy()); ok && e.Input != l.in.Name && l.within(e.seen, passing) {
+		e.also(l) // of another input
+		return true
+	}
 	return false
+}
+
+// copy is what a line has in common with its copy in another input.
+func (l *line) copy() string {
+	if l.pid <= 1 {
+		return l.in.Name + "\x01" // none is looked for
+	}
+	return pidKey(l.box, l.pid) + "\x01" + l.msg
 }
 
 // detail notes a line that adds to what was told. It returns false if nothing was.
@@ -144,6 +156,7 @@ func (k *linker) starts(l *line, p *Process, first bool) {
 		}
 	case l.about():
 		k.start(l, p, sv)
+		sv.runs = sv.runs || strings.HasPrefix(l.msg, "Started ")
 		if sv.now == nil || sv.now.exit != nil {
 			sv.now = k.process("unit "+sv.name, l.of, 0, time.Time{})
 			sv.now.first, sv.now.service = l.at, sv

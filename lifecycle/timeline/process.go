@@ -20,6 +20,7 @@ type service struct {
 	from    *Process // whose end that is
 	more    []end    // of other processes at the same time, which starts follow in turn
 	up      time.Time
+	runs    bool // systemd has started it, and not only a job
 }
 
 type end struct {
