@@ -22,8 +22,8 @@ type api struct {
 	last      int
 	open      bool
 	conflicts int
-	patience  int           // requests that got a Retry-After
-	calm      bool          // no request gets one
+	patience  int           // answers with a retry_after
+	calm      bool          // no answer has one
 	given     chan struct{} // has a token once a client has got updates
 }
 
