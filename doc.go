@@ -17,7 +17,7 @@
 //
 // Each of them works alone. Only lifecycle.WithSignals touches the process, and
 // drain.Server.ListenAndServe takes the sockets that systemd passed to it. Nothing
-// else is global, nothing runs in init, nobody but main exits.
+// else is global, nothing runs in init, and only main exits.
 //
 // # Log lines
 //

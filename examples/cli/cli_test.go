@@ -55,7 +55,7 @@ func open(t *testing.T, args ...string) *terminal {
 		t.Fatal(err)
 	}
 	go func() {
-		b, _ := io.ReadAll(keys) // ends with EIO once nobody is inside
+		b, _ := io.ReadAll(keys) // ends with EIO once no process has it open
 		x.seen <- string(b)
 	}()
 	return x

@@ -6,7 +6,7 @@ replace github.com/evenkeel-go/evenkeel => ../..
 
 require (
 	github.com/creack/pty v1.1.24
-	github.com/evenkeel-go/evenkeel v0.0.0-00010101000000-000000000000
+	github.com/evenkeel-go/evenkeel v0.1.0
 	go.uber.org/goleak v1.3.0
 	golang.org/x/sys v0.49.0
 	golang.org/x/term v0.47.0

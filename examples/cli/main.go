@@ -88,7 +88,7 @@ func write(ctx context.Context, seed int, stuck bool, yield func(string) bool) e
 	}
 }
 
-// keys reads the keyboard through a stream of its own, the sixteenth.
+// keys reads the keyboard through its own stream, the sixteenth.
 func keys(ctx context.Context, s *screen, quit *lifecycle.Flag) error {
 	s.draw(answers+2, "q or ctrl-c ends")
 	typed := lifecycle.Generate(ctx, 1, func(ctx context.Context, yield func(byte) bool) error {

@@ -6,7 +6,7 @@ replace github.com/evenkeel-go/evenkeel => ../..
 
 require (
 	github.com/coder/websocket v1.8.15
-	github.com/evenkeel-go/evenkeel v0.0.0-00010101000000-000000000000
+	github.com/evenkeel-go/evenkeel v0.1.0
 	go.uber.org/goleak v1.3.0
 	modernc.org/sqlite v1.62.0
 )

@@ -6,7 +6,7 @@
 //	curl localhost:8080/events
 //
 // At a SIGTERM every listener gets a goodbye, comes back, and finds what it missed.
-// Probes, metrics and profiles have a port of their own, which closes last:
+// Probes, metrics and profiles have a separate port, which closes last:
 //
 //	curl localhost:8081/readyz
 package main

@@ -3,7 +3,7 @@ module github.com/evenkeel-go/evenkeel/examples/grpc
 go 1.26.0
 
 require (
-	github.com/evenkeel-go/evenkeel v0.0.0
+	github.com/evenkeel-go/evenkeel v0.1.0
 	go.uber.org/goleak v1.3.0
 	google.golang.org/grpc v1.85.0
 )

@@ -22,8 +22,9 @@ func joinUnary(rpcs *drain.Gate) grpc.UnaryServerInterceptor {
 	}
 }
 
-// joinStream lets a stream hear of the stop by [drain.Stopping] of its context.
-// One that comes when the gate is shut is refused, as nobody would tell it.
+// joinStream shows the stop to a stream, through [drain.Stopping] of its
+// context. A stream that arrives when the gate is shut is refused: it could not
+// learn of the stop.
 func joinStream(rpcs *drain.Gate) grpc.StreamServerInterceptor {
 	return func(srv any, s grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
 		ctx, leave, ok := rpcs.Join(s.Context(), info.FullMethod)

@@ -66,7 +66,7 @@ func (p probe) FullDuplexCall(s grpc.BidiStreamingServer[testpb.StreamingOutputC
 	}
 }
 
-// A site is the example on a port of its own, with a short settling and budget.
+// A site is the example on its own port, with a short settling and budget.
 type site struct {
 	probe
 	t      *testing.T

@@ -101,7 +101,7 @@ func (r role) cliBefore(log *slog.Logger) int {
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
 		go c.ask(ctx)
 	}
-	log.Info("leaving") // nobody interrupts: this way always worked
+	log.Info("leaving") // without an interrupt: this way always worked
 	leave()
 	close(quit)
 	work.Wait()

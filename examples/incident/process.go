@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// A role is what one process of the replay is told about itself, in roleEnv.
+// A role says which process of the replay this one is. It is in roleEnv.
 type role struct {
 	Name    string // supervisor, gateway or cli
 	World   string // before or after

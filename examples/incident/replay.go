@@ -215,7 +215,7 @@ func (w *world) start(name, session string) (*process, error) {
 	return p, nil
 }
 
-// freePort returns an address that nobody listens on. It is below the ports
+// freePort returns an address that no process listens on. It is below the ports
 // that systems give to connections: one of those could connect to itself while
 // no gateway listens.
 func freePort() (string, error) {

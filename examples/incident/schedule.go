@@ -16,7 +16,7 @@ const (
 	restartDelay  = 100 * time.Millisecond // the supervisor's on failure, in real time: systemd's default RestartSec
 )
 
-// An action is what happens to somebody at a time of the table.
+// An action is what happens to a process at a time of the table.
 type action string
 
 const (

@@ -13,8 +13,8 @@ import (
 )
 
 // An api is the bot API as far as getUpdates goes. A poll is open until it is
-// answered, also where nobody waits for the answer any more, and a second one
-// meanwhile is a conflict.
+// answered, even if its client has gone, and a second one meanwhile is
+// a conflict.
 type api struct {
 	mu        sync.Mutex
 	changed   chan struct{} // closed at a new update
@@ -22,9 +22,9 @@ type api struct {
 	last      int
 	open      bool
 	conflicts int
-	patience  int           // requests that were told to wait
-	calm      bool          // nobody is told to wait
-	given     chan struct{} // has a token once somebody has got updates
+	patience  int           // answers with a retry_after
+	calm      bool          // no answer has one
+	given     chan struct{} // has a token once a client has got updates
 }
 
 func newAPI() *api { return &api{changed: make(chan struct{}), given: make(chan struct{}, 1)} }
@@ -92,7 +92,7 @@ func (a *api) getUpdates(offset int, timeout time.Duration) (int, map[string]any
 
 // flaky returns the address of a proxy that forwards to another one: it refuses
 // some connections, delays some, and cuts some before the answer is through.
-// That a client has gone it tells nobody.
+// It does not pass on that a client has gone.
 func flaky(t *testing.T, to string) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

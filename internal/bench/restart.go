@@ -22,7 +22,7 @@ import (
 	"github.com/evenkeel-go/evenkeel/restart"
 )
 
-// inDir calls f with a file in a directory of its own, each time the same one.
+// inDir calls f with a file in its own directory, each time the same one.
 func inDir(f func(path string, n int) time.Duration) func(int) time.Duration {
 	dir := sync.OnceValue(func() string {
 		dir, err := os.MkdirTemp("", "bench")
@@ -158,7 +158,7 @@ func idle(supervise func(ctx context.Context, functions []func(context.Context) 
 	return bytes / count
 }
 
-// idles compares them, each in a process of its own: how large a goroutine's
+// idles compares them, each in its own process: how large a goroutine's
 // first stack is depends on what the process did before.
 func idles() (string, bool) {
 	var ratios []float64

@@ -71,13 +71,13 @@ func timelines() (list []check) {
 	return append(list, check{"timeline: memory for 2 GB", func() (string, bool) { return dialects[0].memory(2 << 30) }})
 }
 
-// built returns the timeline as a program, in a folder that is to be removed.
+// built returns the library's command, in a folder that is to be removed.
 func built() (program, dir string, err error) {
 	if dir, err = os.MkdirTemp("", "timeline-*"); err != nil {
 		return "", "", err
 	}
-	program = filepath.Join(dir, "timeline")
-	c := exec.Command("go", "build", "-o", program, "github.com/evenkeel-go/evenkeel/examples/timeline")
+	program = filepath.Join(dir, "evenkeel")
+	c := exec.Command("go", "build", "-o", program, "github.com/evenkeel-go/evenkeel/cmd/evenkeel")
 	if out, err := c.CombinedOutput(); err != nil {
 		return "", dir, fmt.Errorf("%w: %s", err, out)
 	}
@@ -99,7 +99,7 @@ func (d dialect) speed(size int) (saw string, ok bool) {
 	if err != nil {
 		return err.Error(), false
 	}
-	ours, err := cpu(exec.Command(program, name))
+	ours, err := cpu(exec.Command(program, "timeline", name))
 	if err != nil {
 		return err.Error(), false
 	}
@@ -134,7 +134,7 @@ func (d dialect) memory(size int) (saw string, ok bool) {
 	if err != nil {
 		return err.Error(), false
 	}
-	c := exec.Command(program)
+	c := exec.Command(program, "timeline")
 	in, err := c.StdinPipe()
 	if err == nil {
 		err = c.Start()

@@ -60,8 +60,8 @@ func TestBelow(t *testing.T) {
 
 func parked(free chan struct{}) { <-free }
 
-// Who waits inside this library is shown where its own code called it. One that
-// has no code of its own is marked. The profile does not show its own goroutine.
+// Who waits inside this library is shown where its own code called it. One
+// without any is marked. The profile does not show its own goroutine.
 func TestBelowOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g drain.Gate

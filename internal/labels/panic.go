@@ -53,7 +53,7 @@ func Call(ctx context.Context, log *slog.Logger, name string, f func(context.Con
 	err = f(ctx)
 }
 
-// log is a function of its own for its large frame: most calls do without it, and
+// log is a separate function because of its large frame: most calls do without it, and
 // a goroutine's first stack has room for little more than a kilobyte.
 //
 //go:noinline

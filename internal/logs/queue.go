@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// A Queue writes log lines in a goroutine of its own. A handler that blocks, is
+// A Queue writes log lines in its own goroutine. A handler that blocks, is
 // slow or panics does not hold up the goroutine that logs. The lines keep their
 // order, and each keeps the time of its event.
 //

@@ -1,5 +1,5 @@
-// Package proctest runs programs that a test needs as processes of their own:
-// the test binary again, with an environment variable that names the program.
+// Package proctest runs programs that a test needs, each as a process: the
+// test binary again, with an environment variable that names the program.
 package proctest
 
 import (

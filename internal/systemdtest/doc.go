@@ -1,7 +1,7 @@
 // Package systemdtest holds tests only: of units with programs on this module,
 // under a real systemd.
 //
-// It runs as process 1 of namespaces of its own, on a throw-away root whose only
+// It runs as process 1 of private namespaces, on a throw-away root whose only
 // parts of the host are /usr, read-only, and a few device nodes. What keeps the
 // host safe:
 //

@@ -18,7 +18,7 @@ import (
 	"github.com/evenkeel-go/evenkeel/internal/proctest"
 )
 
-// A manager is a systemd with a root of its own.
+// A manager is a systemd with its own root.
 type manager struct {
 	t   *testing.T
 	dir string // units, and rw, which units see as /rw
@@ -238,7 +238,7 @@ func (u *unit) until(properties, want string) {
 	u.t.Fatalf("%s: %s; want %s", properties, got, want)
 }
 
-// freeAddr returns a loopback address that nobody listens on.
+// freeAddr returns a loopback address that no process listens on.
 func freeAddr(t *testing.T) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

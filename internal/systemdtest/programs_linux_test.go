@@ -81,8 +81,8 @@ func web() {
 	run(&g)
 }
 
-// queue has 25 jobs, of which one ends each 100 ms, in the drain only; or which
-// never end, where STUCK is set. Where FAIL is set, it stops by itself.
+// queue has 25 jobs, of which one ends each 100 ms, in the drain only; with
+// STUCK set they never end. With FAIL set it stops by itself.
 func queue() {
 	var jobs drain.Gate
 	for range 25 {
@@ -168,7 +168,7 @@ func wedge() {
 	run(&g)
 }
 
-// second may run where nobody else holds the lock.
+// second may run while no other process holds the lock.
 func second() {
 	lock := &restart.Lock{Path: "/rw/lock"}
 	g := lifecycle.Group{Start: lock.Acquire, Drain: drain.Plan{Phases: []drain.Phase{{Name: "lock", Steps: []drain.Step{{Name: "lock", Stop: lock.Release}}}}}}

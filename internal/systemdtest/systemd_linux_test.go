@@ -167,7 +167,7 @@ func watchdog(t *testing.T, m *manager) {
 	}
 }
 
-// A process that waits for a lock waits as long as it takes, and says for whom.
+// A process that waits for a lock waits as long as it takes, and names the holder.
 func waitsForLock(t *testing.T, m *manager) {
 	holder := m.service(t, "second", nil, "", "")
 	holder.ctl("start")

@@ -1,6 +1,7 @@
-// Package wire holds the context keys by which the other packages find each
-// other: who was told to stop and when, who announces a stop to whom, who
-// wants to know what is left to wait for, and who hears that a start waits.
+// Package wire holds the context keys through which the other packages find each
+// other: the state of the signal hook, the gate that announces a stop, the drain
+// that counts what is left to wait for, and the function that shows what a start
+// waits for.
 // A context keeps these values through [context.WithoutCancel].
 package wire
 
@@ -11,7 +12,7 @@ import (
 
 type key int
 
-// The keys. A context type of our own that answers one of them in its Value
+// The keys. A context type that answers one of them in its Value
 // method spares a layer of context.WithValue.
 const (
 	StopKey   key = iota // a *Stop
@@ -65,8 +66,8 @@ func Until(ctx context.Context) time.Time {
 	return until
 }
 
-// Waits is told that a start waits for what, until when; the zero time where
-// nobody knows, and then again every few seconds as long as it does.
+// Waits is called when a start waits: for what, and until when. If that is not
+// known, until is the zero time, and the call is repeated every few seconds.
 type Waits = func(what string, until time.Time)
 
 // Wait tells the Waits in ctx, if there is one.

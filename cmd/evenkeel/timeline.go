@@ -1,13 +1,3 @@
-// Timeline reads the logs of many programs, and shows what caused what: as tables
-// on its standard output, or as a page, as JSON or as a trace for ui.perfetto.dev.
-//
-//	timeline gateway.log cli-*.jsonl /var/log/nginx
-//	journalctl -o json --since -1h | timeline -html outage.html
-//	docker compose logs -t | timeline -rules ours.json -
-//
-// It takes logs as they are: files, globs, folders with all files in them, gzip,
-// and - for the standard input. What it cannot read it names on its standard
-// error; it shows the rest and then exits with status 1.
 package main
 
 import (
@@ -25,12 +15,9 @@ import (
 	"github.com/evenkeel-go/evenkeel/lifecycle/timeline"
 )
 
-func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
-
-// run returns the exit status: 0, 1 if something could not be read or written, 2
-// for arguments that it cannot use.
-func run(args []string, stdin io.Reader, stdout, stderr io.Writer) (status int) {
-	flags := flag.NewFlagSet("timeline", flag.ContinueOnError)
+// showTimeline is the command timeline.
+func showTimeline(args []string, stdin io.Reader, stdout, stderr io.Writer) (status int) {
+	flags := flag.NewFlagSet("evenkeel timeline", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	page := flags.String("html", "", "write a page to this `file`, and no tables")
 	asJSON := flags.Bool("json", false, "write events, links and chains as JSON, and no tables")
@@ -43,7 +30,9 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) (status int) 
 	case err != nil:
 		return 2
 	}
-	fail := func(err error) { fmt.Fprintf(stderr, "timeline: %s\n", strings.TrimPrefix(err.Error(), "timeline: ")) }
+	fail := func(err error) {
+		fmt.Fprintf(stderr, "evenkeel timeline: %s\n", strings.TrimPrefix(err.Error(), "timeline: "))
+	}
 	options, err := optionsOf(*rules, *zone)
 	if err != nil {
 		fail(err)
@@ -64,7 +53,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) (status int) 
 		}
 	}
 	if t.MoreUnread > 0 {
-		fmt.Fprintf(stderr, "timeline: and %d lines more that could not be read\n", t.MoreUnread)
+		fmt.Fprintf(stderr, "evenkeel timeline: and %d lines more that could not be read\n", t.MoreUnread)
 	}
 	return status
 }
