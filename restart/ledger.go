@@ -269,23 +269,3 @@ func (l *Ledger) unavailable(ctx context.Context, err error, wait time.Duration)
 func (l *Ledger) warn(ctx context.Context, msg string, args ...any) {
 	logs.Loud(l.Policy.Logger).WarnContext(ctx, msg, args...)
 }
-
-// pause sleeps, and tells the Waits in ctx what for.
-func pause(ctx context.Context, what string, d time.Duration) error {
-	if d > 0 {
-		wire.Wait(ctx, what, time.Now().Add(d))
-	}
-	return sleep(ctx, d)
-}
-
-// sleep waits for d or for the end of ctx, whose cause it returns.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}

@@ -4,12 +4,9 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"hash/crc32"
 	"io"
 	"math"
-	"os"
-	"path/filepath"
 	"sort"
 	"time"
 )
@@ -37,25 +34,6 @@ const (
 
 func sum(slot []byte) uint32 {
 	return crc32.Checksum(slot[1:sumAt], crc32.MakeTable(crc32.Castagnoli))
-}
-
-// A cause is why a run ended.
-type cause uint8
-
-// Files of the time before ended have stopped for both.
-const (
-	open     cause = iota // it has not, as far as is known
-	stopped               // with nil, as a stop was requested
-	failed                // with an error
-	panicked              // in a *lifecycle.PanicError
-	refused               // with a [Permanent] error
-	died                  // without an End
-	ended                 // with nil, though no stop was requested
-	causes
-)
-
-func (c cause) String() string {
-	return [...]string{"open", "stopped", "failed", "panicked", "permanent", "died", "ended"}[c]
 }
 
 // A record is the start of a run, if its cause is open, or else its end.
@@ -121,9 +99,6 @@ func decode(b []byte) (r record, newer bool) {
 	return r, false
 }
 
-// A history is the records of a ring, run by run, each run's in their order.
-type history []record
-
 var (
 	errBusy    = errors.New("another process holds it for longer than usual")
 	errNewer   = errors.New("a later version of this library writes it, so it is left alone")
@@ -176,44 +151,6 @@ func read(f io.ReaderAt) (h history, size int, err error) {
 	return h, size, nil
 }
 
-// runs yields each run's start and end, one of which may be none. Of several
-// ends the last counts: it is the run's own, if another process had taken the
-// run for dead.
-func (h history) runs(yield func(start, end record) bool) {
-	for i := 0; i < len(h); {
-		var start, end record
-		for run := h[i].run; i < len(h) && h[i].run == run; i++ {
-			if h[i].cause == open {
-				start = h[i]
-			} else {
-				end = h[i]
-			}
-		}
-		if !yield(start, end) {
-			return
-		}
-	}
-}
-
-// last returns the start and the end of the newest run, and whether there is a
-// record of this boot. If this boot has seen that end before, its clock says when.
-func (h history) last(boot uint64) (start, end record, seen bool) {
-	for i := len(h) - 1; i >= 0; i-- {
-		r := &h[i]
-		seen = seen || r.boot == boot
-		switch {
-		case r.run != h[len(h)-1].run:
-		case r.cause == open:
-			start = *r
-		case end.cause == open:
-			end = *r
-		case r.boot == boot && end.boot != boot:
-			end.moment = r.moment
-		}
-	}
-	return start, end, seen
-}
-
 // A ring in use.
 type ring struct {
 	*hold // nil if nothing can be written
@@ -249,69 +186,6 @@ func (s *system) edit(path string, do func(*ring)) {
 		}
 	}
 	do(&r)
-}
-
-// load reads the ring, and mends the file first.
-func (h *hold) load(path string) (history, error) {
-	old, size, err := read(h)
-	isNew := len(old) == 0
-	switch {
-	case err == errCorrupt:
-		err = quarantine(path)
-	case err == nil && (isNew || size != ringSize):
-		err = h.mend(path, size, isNew)
-	}
-	return old, err
-}
-
-// quarantine moves a damaged ledger out of the way, beside itself if path is a
-// symbolic link. Its lock is held, so no other process moves the next one. It
-// returns an error in any case: what the file should have told is not known.
-//
-// Windows does not let an open file be moved. There it stays until it is moved by
-// hand, and is of no use.
-func quarantine(path string) error {
-	const most = 10
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real
-	}
-	for n := range most {
-		moved := path + ".corrupt"
-		if n > 0 {
-			moved = fmt.Sprintf("%s.%d", moved, n)
-		}
-		if _, err := os.Lstat(moved); err == nil {
-			continue
-		}
-		if err := os.Rename(path, moved); err != nil {
-			return errors.Join(errCorrupt, err)
-		}
-		return fmt.Errorf("%w; it is %s now", errCorrupt, moved)
-	}
-	return fmt.Errorf("%w; it stays, as there are %d files like %s.corrupt: remove them", errCorrupt, most, path)
-}
-
-// mend gives a file of this size its blocks, by zeros rather than fallocate: that
-// needs no call of each system, and leaves nothing to be changed in the file's
-// tree when the disk is full. A directory that cannot be synced may lose a new
-// file in a loss of power, and nothing else.
-func (h *hold) mend(path string, size int, isNew bool) error {
-	if isNew {
-		size = 1
-	}
-	if size > ringSize {
-		return h.Truncate(ringSize)
-	}
-	if _, err := h.WriteAt(make([]byte, ringSize-size), int64(size)); err != nil {
-		return err
-	}
-	if isNew {
-		if dir, err := os.Open(filepath.Dir(path)); err == nil {
-			dir.Sync()
-			dir.Close()
-		}
-	}
-	return h.Sync()
 }
 
 // append writes a record as the next one. It returns none that is not written;

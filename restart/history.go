@@ -9,13 +9,23 @@ import (
 	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
-// end returns the end of a run that returned err now, after a stop was requested
-// or not.
-func (p Policy) end(start record, now moment, err error, requested bool) record {
-	end := start
-	end.cause, end.moment, end.asked, end.took = causeOf(err, requested), now, retryAfter(err), now.since(start.moment)
-	end.level, _ = p.decide(start.level, end.took, err != nil || end.cause == ended && end.took < p.Stable, 0, 0)
-	return end
+// A cause is why a run ended.
+type cause uint8
+
+// Files of the time before ended have stopped for both.
+const (
+	open     cause = iota // it has not, as far as is known
+	stopped               // with nil, as a stop was requested
+	failed                // with an error
+	panicked              // in a *lifecycle.PanicError
+	refused               // with a [Permanent] error
+	died                  // without an End
+	ended                 // with nil, though no stop was requested
+	causes
+)
+
+func (c cause) String() string {
+	return [...]string{"open", "stopped", "failed", "panicked", "permanent", "died", "ended"}[c]
 }
 
 func causeOf(err error, requested bool) cause {
@@ -31,6 +41,56 @@ func causeOf(err error, requested bool) cause {
 		return panicked
 	}
 	return failed
+}
+
+// A history is the records of a ring, run by run, each run's in their order.
+type history []record
+
+// runs yields each run's start and end, one of which may be none. Of several
+// ends the last counts: it is the run's own, if another process had taken the
+// run for dead.
+func (h history) runs(yield func(start, end record) bool) {
+	for i := 0; i < len(h); {
+		var start, end record
+		for run := h[i].run; i < len(h) && h[i].run == run; i++ {
+			if h[i].cause == open {
+				start = h[i]
+			} else {
+				end = h[i]
+			}
+		}
+		if !yield(start, end) {
+			return
+		}
+	}
+}
+
+// last returns the start and the end of the newest run, and whether there is a
+// record of this boot. If this boot has seen that end before, its clock says when.
+func (h history) last(boot uint64) (start, end record, seen bool) {
+	for i := len(h) - 1; i >= 0; i-- {
+		r := &h[i]
+		seen = seen || r.boot == boot
+		switch {
+		case r.run != h[len(h)-1].run:
+		case r.cause == open:
+			start = *r
+		case end.cause == open:
+			end = *r
+		case r.boot == boot && end.boot != boot:
+			end.moment = r.moment
+		}
+	}
+	return start, end, seen
+}
+
+// end returns the end of a run that returned err now, after a stop was requested
+// or not.
+func (p Policy) end(start record, now moment, err error, requested bool) record {
+	end := start
+	end.cause, end.moment, end.asked, end.took = causeOf(err, requested), now, retryAfter(err), now.since(start.moment)
+	end.level, _ = p.decide(start.level, end.took, err != nil || end.cause == ended && end.took < p.Stable, 0, 0)
+	return end
 }
 
 // settle returns the end of the last run on the clock of this boot, and that of a
