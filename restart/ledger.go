@@ -38,7 +38,7 @@ import (
 // missing, if the disk is read-only or frozen, if the file system has no locks, if
 // Path is no regular file, and if the file is not a ledger or a later version of
 // this library writes it: all these are left alone. Only a ledger that is damaged
-// all over is moved, to Path.corrupt, or Path.corrupt.1 and so on.
+// all over is emptied, after a copy to Path.corrupt, or Path.corrupt.1 and so on.
 //
 // The file has a fixed size of 16 KiB and keeps the last 64 starts and ends. It
 // is written in place and synced, which needs no room on the disk, save on file

@@ -60,6 +60,9 @@ func (w *world) begin(t *testing.T) (*Ledger, time.Duration) {
 	if err := l.Begin(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	if l.run == nil {
+		t.Fatal("Begin returned nil and left no run")
+	}
 	return l, time.Since(began)
 }
 
