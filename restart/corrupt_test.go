@@ -65,7 +65,7 @@ func TestLedgerCorrupt(t *testing.T) {
 						t.Error("the lock has gone with the file", err)
 					}
 				case "foreign":
-					if took != time.Second || err != nil || !bytes.Equal(here, tt.file) || err2 == nil || strings.Count(log, "let Path name") != 1 || !strings.Contains(log, "path="+w.path) {
+					if took != time.Second || err != nil || !bytes.Equal(here, tt.file) || err2 == nil || strings.Count(log, "set Path to") != 1 || !strings.Contains(log, "path="+w.path) {
 						t.Errorf("waits %v, %v, copy: %v; %s", took, err, err2, log)
 					}
 					if _, err := l.Table(); !errors.Is(err, errForeign) || !strings.Contains(err.Error(), w.path) {
@@ -119,8 +119,8 @@ func TestLedgerCorruptAgain(t *testing.T) {
 	})
 }
 
-// Of a ledger of another length all that can be read counts, and it gets its
-// length back.
+// If a ledger has another length, all readable records count, and it gets its length
+// back.
 func TestLedgerLength(t *testing.T) {
 	for _, size := range []int{slotSize*40 + 17, ringSize - 1, ringSize + 1, 3 * ringSize} {
 		synctest.Test(t, func(t *testing.T) {

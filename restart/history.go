@@ -12,10 +12,10 @@ import (
 // A cause is why a run ended.
 type cause uint8
 
-// Files of the time before ended have stopped for both.
+// Before the cause ended was added, files recorded stopped for both.
 const (
-	open     cause = iota // it has not, as far as is known
-	stopped               // with nil, as a stop was requested
+	open     cause = iota // it has not ended, as far as is known
+	stopped               // with nil, after a stop was requested
 	failed                // with an error
 	panicked              // in a *lifecycle.PanicError
 	refused               // with a [Permanent] error
@@ -43,12 +43,12 @@ func causeOf(err error, requested bool) cause {
 	return failed
 }
 
-// A history is the records of a ring, run by run, each run's in their order.
+// A history is the records of a ring, sorted by run and then by number.
 type history []record
 
-// runs yields each run's start and end, one of which may be none. Of several
-// ends the last counts: it is the run's own, if another process had taken the
-// run for dead.
+// runs yields the start and the end of each run; one of the two may be zero. If
+// there are several ends, it yields the last: another process may have taken the run
+// for dead before the run's own end was written.
 func (h history) runs(yield func(start, end record) bool) {
 	for i := 0; i < len(h); {
 		var start, end record
@@ -65,8 +65,9 @@ func (h history) runs(yield func(start, end record) bool) {
 	}
 }
 
-// last returns the start and the end of the newest run, and whether there is a
-// record of this boot. If this boot has seen that end before, its clock says when.
+// last returns the start and the end of the newest run, and whether there is any
+// record of this boot. If an earlier Begin of this boot recorded that end again, the
+// end's time is on this boot's clock.
 func (h history) last(boot uint64) (start, end record, seen bool) {
 	for i := len(h) - 1; i >= 0; i-- {
 		r := &h[i]
@@ -84,8 +85,8 @@ func (h history) last(boot uint64) (start, end record, seen bool) {
 	return start, end, seen
 }
 
-// end returns the end of a run that returned err now, after a stop was requested
-// or not.
+// end returns the record of a run that returned err now. Requested says whether a
+// stop of it was requested.
 func (p Policy) end(start record, now moment, err error, requested bool) record {
 	end := start
 	end.cause, end.moment, end.asked, end.took = causeOf(err, requested), now, retryAfter(err), now.since(start.moment)
@@ -93,14 +94,13 @@ func (p Policy) end(start record, now moment, err error, requested bool) record 
 	return end
 }
 
-// settle returns the end of the last run on the clock of this boot, and that of a
-// run that left none. Seen says that the ledger has a record of this boot.
+// settle returns the end of the last run on the clock of this boot, and makes one for
+// a run that died. Seen says that the ledger already has a record of this boot.
 //
-// Another boot is the machine's next one only if that began after the run, and if
-// the ledger sees it for the first time. Else the file has moved here from another
-// machine. How far apart two machines' clocks are is unknown, so no time has
-// passed then, and a run that died there forgives one level at most: as often as
-// the file moves, it never takes the level down.
+// A record of another boot is of this machine if this boot began after the run and
+// the ledger sees it for the first time. Otherwise the file has moved here from
+// another machine, whose clock may differ. No time has passed then, and a run that
+// died there forgives one level at most, so moving the file never lowers the level.
 func (p Policy) settle(start, end record, seen bool, now moment) record {
 	booted := now.wall - now.up
 	next := func(wall int64) bool { return booted >= wall && !seen }
@@ -134,9 +134,9 @@ func (p Policy) settle(start, end record, seen bool, now moment) record {
 	return end
 }
 
-// owes returns the level that a settled end leads to, and what is left of its
-// delay. The ledger's salt keeps machines that began together from starting
-// together again.
+// owes returns the level that a settled end leads to, and what is left of its delay.
+// The ledger's salt is a part of the jitter, so that machines that began together do
+// not start together again.
 func (p Policy) owes(end record, now moment) (level int, wait time.Duration) {
 	level, wait = p.decide(end.level, 0, false, end.asked, int64(end.run^binary.LittleEndian.Uint64(end.salt[:])))
 	if end.cause == stopped {
