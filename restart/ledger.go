@@ -36,9 +36,8 @@ import (
 //   - The first start of a boot may find the level one lower.
 //
 // The ledger never stops a service. If the file cannot be used, each Begin logs a
-// warning and waits: for Policy.Min at least, and for what the readable history and
-// the runs of this process require. That is so, and the file is left alone, in these
-// cases:
+// warning. It waits for Policy.Min at least, and for the delay that the readable
+// history and the runs of this process lead to. The file is left alone. The cases are:
 //   - The directory is missing, the disk is read-only or frozen, or the file system
 //     has no locks.
 //   - Path is no regular file, or the file is not a ledger.

@@ -12,9 +12,8 @@ import (
 	"time"
 )
 
-// An api is the bot API as far as getUpdates goes. A poll is open until it is
-// answered, also where nobody waits for the answer any more, and a second one
-// meanwhile is a conflict.
+// An api is the getUpdates part of the bot API. A poll is open until it is answered,
+// even if its client is gone. A second poll meanwhile is a conflict.
 type api struct {
 	mu        sync.Mutex
 	changed   chan struct{} // closed at a new update
@@ -22,9 +21,9 @@ type api struct {
 	last      int
 	open      bool
 	conflicts int
-	patience  int           // requests that were told to wait
-	calm      bool          // nobody is told to wait
-	given     chan struct{} // has a token once somebody has got updates
+	patience  int           // how many requests were refused with a wait
+	calm      bool          // no request is refused with a wait
+	given     chan struct{} // has a token once a client has got updates
 }
 
 func newAPI() *api { return &api{changed: make(chan struct{}), given: make(chan struct{}, 1)} }
@@ -90,9 +89,9 @@ func (a *api) getUpdates(offset int, timeout time.Duration) (int, map[string]any
 	return http.StatusOK, map[string]any{"ok": true, "result": append([]update{}, a.updates[:min(len(a.updates), 100)]...)}
 }
 
-// flaky returns the address of a proxy that forwards to another one: it refuses
-// some connections, delays some, and cuts some before the answer is through.
-// That a client has gone it tells nobody.
+// flaky returns the address of a proxy that forwards to another address. It refuses
+// some connections, delays some, and cuts some before the answer is through. It does
+// not forward a client's disconnect.
 func flaky(t *testing.T, to string) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
