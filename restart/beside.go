@@ -7,40 +7,40 @@ import (
 	"time"
 )
 
-// How long a disk may take for a Begin, for an End, and for a start until its
-// time is corrected.
+// How long a disk may take.
 const (
-	beginPatience = 10 * time.Second
-	endPatience   = time.Second
-	stall         = time.Second
+	beginPatience = 10 * time.Second // for one of the two requests of a Begin
+	endPatience   = time.Second      // for an End
+	stall         = time.Second      // for a start, before its time is corrected
 )
 
 var errFrozen = errors.New("the disk does not answer")
 
-// An answer is what became of a ledger's request to its disk.
+// An answer is the result of a ledger's request to its disk.
 type answer struct {
 	last  record        // the last run's end
 	wait  time.Duration // what is left of its delay
 	run   *record       // the run that has begun; nil if it must wait or has no record
-	wrote *record       // the Ledger's kept end, if the file has it now
-	again int           // sessions that the run before cut too
-	runs  int           // the longest row of runs that cut the same one
+	wrote *record       // the Ledger's kept end, if it is now in the file
+	again int           // how many of the sessions the run before cut too
+	runs  int           // the longest row of runs that cut the same session
 	err   error         // why the file cannot be used
 }
 
-// A handshake is won once: by a request that is done, or by its caller, who gives
-// it up.
+// A handshake is won once: by the request if it finishes first, or by its caller if
+// that abandons the request first.
 type handshake struct{ over atomic.Bool }
 
 func (h *handshake) won() bool { return h.over.CompareAndSwap(false, true) }
 
-// ask runs f in a goroutine and waits for its answer, until ctx ends or patience
-// is over: then it gives f up, and returns ctx's cause or errFrozen. A frozen disk
-// holds the goroutine in the kernel. It ends when the disk answers again, or with
-// the process, and until then no other one is started.
+// ask runs f in a goroutine and waits for its answer. If ctx ends or patience is over
+// first, it abandons f and returns ctx's cause or errFrozen; but if f has won the
+// handshake, ask waits for it. A frozen disk holds the goroutine in the kernel: it
+// ends when the disk answers again, or with the process. Until then ask starts no
+// other one.
 //
-// The goroutine works on copies and hands its answer over, so that only the caller
-// touches the Ledger. If f has won the handshake, it is not given up.
+// The goroutine works on copies and sends its answer, so only the caller touches the
+// Ledger.
 func (l *Ledger) ask(ctx context.Context, patience time.Duration, f func(*handshake) answer) (answer, error) {
 	timer := time.NewTimer(patience)
 	defer timer.Stop()

@@ -22,8 +22,8 @@ func (w *world) freezes(reads bool) (thaw func()) {
 	return func() { close(c) }
 }
 
-// A held file waits with its writes until its channel is closed, as on a disk that
-// is frozen, and cannot be ended meanwhile.
+// A held file blocks its writes until its channel is closed, as a frozen disk does.
+// Nothing else can end them.
 type held struct {
 	file
 	thawed chan struct{}
@@ -42,8 +42,8 @@ func (f *held) WriteAt(b []byte, off int64) (int, error) {
 	return f.file.WriteAt(b, off)
 }
 
-// On a frozen disk Begin ends with its context. What it has asked for is undone
-// when the disk answers again: the next Begin finds no run that died.
+// On a frozen disk, Begin ends with its context. Its request is undone when the disk
+// answers again, so the next Begin finds no run that died.
 func TestFrozenBegin(t *testing.T) {
 	for _, same := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
@@ -78,8 +78,8 @@ func TestFrozenBegin(t *testing.T) {
 	}
 }
 
-// The time that a frozen disk took is not a part of the run, so it forgives
-// nothing, whether the run ends or dies.
+// The time that a frozen disk took is no part of the run. It forgives nothing, whether
+// the run ends or dies.
 func TestFrozenTimeIsNoRun(t *testing.T) {
 	for _, dies := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
@@ -104,7 +104,7 @@ func TestFrozenTimeIsNoRun(t *testing.T) {
 	}
 }
 
-// Nor is it the last run's, which died before.
+// Nor is it a part of the last run, which died before.
 func TestFrozenTimeIsNotTheLastRuns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -118,8 +118,8 @@ func TestFrozenTimeIsNotTheLastRuns(t *testing.T) {
 	})
 }
 
-// A disk that stays frozen never stops a service, and not its end either. Its
-// history goes on in memory, and on the disk once that answers again.
+// A disk that stays frozen stops neither a service nor its end. The history goes on
+// in memory, and on the disk once that answers again.
 func TestFrozenForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -152,8 +152,8 @@ func TestFrozenForEver(t *testing.T) {
 	})
 }
 
-// An End that comes too late for its bound is still written once, by a process
-// that lives on.
+// If the disk answers only after End's bound, a process that lives on still writes the
+// end, once.
 func TestFrozenEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -11,9 +12,9 @@ import (
 	"time"
 )
 
-// A ledger whose records are all damaged is moved away, as it is, and another
-// begun. What its maker left half done is not, and a file that never was a ledger
-// is left alone.
+// A ledger with no readable record is copied as it is, and emptied in place:
+// Windows renames no open file, and a rename would give up the lock. A half-made
+// ledger is used, and a file that never was a ledger is left alone.
 func TestLedgerCorrupt(t *testing.T) {
 	damaged := full()
 	for i := range slots {
@@ -23,16 +24,16 @@ func TestLedgerCorrupt(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		file []byte
-		want string // moved or foreign; "": it is used
+		want string // copied or foreign; "": it is used
 	}{
 		{"empty", nil, ""},
 		{"half made", make([]byte, 5000), ""},
 		{"made", make([]byte, ringSize), ""},
-		{"damaged", damaged, "moved"},
-		{"damaged and short", damaged[:1000], "moved"},
-		{"damaged and long", append(bytes.Clone(damaged), 1), "moved"},
+		{"damaged", damaged, "copied"},
+		{"damaged and short", damaged[:1000], "copied"},
+		{"damaged and long", append(bytes.Clone(damaged), 1), "copied"},
 		{"noise", bytes.Repeat([]byte("noise"), 5000)[:ringSize], "foreign"},
-		{"short", []byte("somebody's notes"), "foreign"},
+		{"short", []byte("a page of notes"), "foreign"},
 		{"zeros, one too many", make([]byte, ringSize+1), "foreign"},
 		{"long", bytes.Repeat([]byte("noise"), 5000), "foreign"},
 	} {
@@ -42,23 +43,30 @@ func TestLedgerCorrupt(t *testing.T) {
 				if err := os.WriteFile(w.path, tt.file, 0o600); err != nil {
 					t.Fatal(err)
 				}
+				before, err := os.Stat(w.path)
+				if err != nil {
+					t.Fatal(err)
+				}
 				l, took := w.begin(t)
 				l.End(errRun)
 				log := w.log.String()
 				here, err := os.ReadFile(w.path)
-				moved, err2 := os.ReadFile(w.path + ".corrupt")
+				copied, err2 := os.ReadFile(w.path + ".corrupt")
 				switch tt.want {
 				case "":
 					if took != 0 || strings.Contains(log, "unavailable") || err2 == nil {
-						t.Errorf("waits %v, moved: %v; %s", took, err2, log)
+						t.Errorf("waits %v, copy: %v; %s", took, err2, log)
 					}
-				case "moved":
-					if took != time.Second || err2 != nil || !bytes.Equal(moved, tt.file) || !strings.Contains(log, w.path+".corrupt") {
-						t.Errorf("waits %v, moved: %v; %s", took, err2, log)
+				case "copied":
+					if took != time.Second || err2 != nil || !bytes.Equal(copied, tt.file) || !strings.Contains(log, filepath.Base(w.path)+".corrupt") {
+						t.Errorf("waits %v, copy: %v; %s", took, err2, log)
+					}
+					if now, err := os.Stat(w.path); err != nil || !os.SameFile(before, now) {
+						t.Error("the lock has gone with the file", err)
 					}
 				case "foreign":
-					if took != time.Second || err != nil || !bytes.Equal(here, tt.file) || err2 == nil || strings.Count(log, "let Path name") != 1 || !strings.Contains(log, "path="+w.path) {
-						t.Errorf("waits %v, %v, moved: %v; %s", took, err, err2, log)
+					if took != time.Second || err != nil || !bytes.Equal(here, tt.file) || err2 == nil || strings.Count(log, "set Path to") != 1 || !strings.Contains(log, "path="+w.path) {
+						t.Errorf("waits %v, %v, copy: %v; %s", took, err, err2, log)
 					}
 					if _, err := l.Table(); !errors.Is(err, errForeign) || !strings.Contains(err.Error(), w.path) {
 						t.Error(err)
@@ -73,7 +81,7 @@ func TestLedgerCorrupt(t *testing.T) {
 	}
 }
 
-// A damaged ledger never takes the place of one before it, and after ten stays.
+// A copy never replaces an earlier one. After ten copies, a damaged ledger stays.
 // A symbolic link to it stays a link.
 func TestLedgerCorruptAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -111,8 +119,8 @@ func TestLedgerCorruptAgain(t *testing.T) {
 	})
 }
 
-// Of a ledger of another length all that can be read counts, and it gets its
-// length back.
+// If a ledger has another length, all readable records count, and it gets its length
+// back.
 func TestLedgerLength(t *testing.T) {
 	for _, size := range []int{slotSize*40 + 17, ringSize - 1, ringSize + 1, 3 * ringSize} {
 		synctest.Test(t, func(t *testing.T) {

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A disk is a file on one, without the poller and the finalizer of an os.File:
+// A disk is an open file. It lacks the poller and the finalizer of an os.File, because
 // each call counts beside a sync of 0.1 ms.
 type disk struct {
 	fd   int
@@ -15,8 +15,8 @@ type disk struct {
 	self unix.Statx_t // its inode and size when it was opened
 }
 
-// openFile opens a regular file and nothing else. It does not wait for a writer
-// of a FIFO or for a line of a terminal, and what it has opened is what it checks.
+// openFile opens a regular file and refuses all others. It checks the opened file, not
+// the path, and does not wait for a FIFO's writer or a terminal's line.
 func openFile(path string, flags int) (file, error) {
 	var fd int
 	err := again(func() (err error) {
@@ -45,16 +45,16 @@ func again(f func() error) error {
 	}
 }
 
-// statx asks for the file that path leads to, or with "" for the one of fd. It
-// does not ask for the file's times: a kernel that has shown them makes the next
-// write change them, and its sync dearer.
+// statx returns the state of the file at path, or of fd if path is "". It does not ask
+// for the file's times: once read, the kernel changes them at the next write, which
+// makes its sync slower.
 func statx(fd int, path string) (st unix.Statx_t, err error) {
 	flags := 0
 	if path == "" {
 		flags = unix.AT_EMPTY_PATH
 	}
 	err = unix.Statx(fd, path, flags, unix.STATX_TYPE|unix.STATX_INO|unix.STATX_SIZE, &st)
-	if err != unix.ENOSYS && err != unix.EPERM { // before 4.11, or a filter that is as old
+	if err != unix.ENOSYS && err != unix.EPERM { // statx works; it lacks before Linux 4.11 or under an old seccomp filter
 		return st, err
 	}
 	var old unix.Stat_t
@@ -109,7 +109,7 @@ func (d *disk) failed(op string, err error) error {
 	return &fs.PathError{Op: op, Path: d.path, Err: err}
 }
 
-// Sync spares the second write, of the file's times, that fsync is.
+// Sync writes the data. Unlike fsync, it saves a second write, of the file's times.
 func (d *disk) Sync() error {
 	return d.failed("sync", again(func() error { return unix.Fdatasync(d.fd) }))
 }

@@ -9,14 +9,14 @@ import (
 	"syscall"
 )
 
-// A disk is a file on one.
+// A disk is an open file.
 type disk struct {
 	*os.File
 	self os.FileInfo
 }
 
-// openFile opens a regular file and nothing else. It does not wait for a writer
-// of a FIFO, and what it has opened is what it checks.
+// openFile opens a regular file and refuses all others. It checks the opened file, not
+// the path, and does not wait for a FIFO's writer.
 func openFile(path string, flags int) (file, error) {
 	f, err := os.OpenFile(path, flags|syscall.O_NONBLOCK, 0o600)
 	if err == nil {

@@ -1,12 +1,12 @@
-// Package restart says when what ended may start again.
+// Package restart says when something that ended may start again.
 //
-// A [Policy] slows down whatever keeps failing, at any period below its Stable,
-// and forgives by the time that runs last. It serves a function, by its Wrap,
-// and a process, whose history a [Ledger] keeps on disk.
-// [Permanent] marks an error that no restart mends, [RetryAfter] one that says
-// itself how long to wait. A [Lock] keeps a second process out while the first
-// one still works.
+// A [Policy] slows down whatever keeps failing, at any period below its Stable, and
+// forgives failures as time passes without one. Its Wrap serves a function; a
+// [Ledger] serves a process, whose history it keeps on disk.
+// [Permanent] marks an error that no restart can fix, and [RetryAfter] one that
+// says how long to wait. A [Lock] keeps a second process out until the first one
+// has ended its work.
 //
-// What is wrapped has its level in memory: a function that takes its process
-// down with it needs a ledger.
+// Wrap keeps the level in memory. If a function takes its process down with it, use
+// a ledger.
 package restart

@@ -15,7 +15,7 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// A faulty file fails where it has an error.
+// A faulty file fails each call for which it has an error.
 type faulty struct {
 	file
 	read, write, sync error
@@ -83,8 +83,8 @@ func (w *world) between(from, to time.Duration, place string, err error) {
 	}
 }
 
-// Whatever the disk refuses, a run begins after Min or what is owed, with one
-// warning, and its end is no error.
+// Whatever the disk refuses, a run begins after Min or the delay that is left, with
+// one warning. Its end adds no other one.
 func TestLedgerFaults(t *testing.T) {
 	for _, err := range []error{syscall.EROFS, syscall.EACCES, syscall.ENOSPC, syscall.EIO} {
 		for _, place := range []string{"open", "lock", "read", "write"} {
@@ -123,7 +123,7 @@ func TestLedgerFaults(t *testing.T) {
 	}
 }
 
-// A disk that does not sync still has the history of its processes.
+// A disk that does not sync still keeps the history of its processes.
 func TestLedgerNoSync(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -153,7 +153,7 @@ func TestLedgerFaultPasses(t *testing.T) {
 	})
 }
 
-// One that comes during the wait does not make the next start come at once.
+// A fault that begins during the wait does not make the next start immediate.
 func TestLedgerFaultComes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -186,8 +186,8 @@ func TestLedgerNoDirectory(t *testing.T) {
 	}
 }
 
-// While another process has the ring for longer than usual, the history is read
-// and nothing is written.
+// While another process keeps the ring locked for longer than usual, the history is
+// read and nothing is written.
 func TestLedgerBusy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -206,8 +206,8 @@ func TestLedgerBusy(t *testing.T) {
 	})
 }
 
-// A run whose end could not be written died to every other process. Its own
-// process knows better, and tells the file as soon as it can.
+// If a run's end could not be written, every other process takes the run for dead. Its
+// own process knows the end, and writes it as soon as it can.
 func TestLedgerEndLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -223,15 +223,15 @@ func TestLedgerEndLost(t *testing.T) {
 		}
 		l.stop()
 		table, err := l.Table()
-		// The first run's end came too late, the second's start has no record.
+		// The first run's end was written too late, and the second's start has no record.
 		if ends := column(table, -2)[1:]; err != nil || !slices.Equal(ends, []string{"failed", "failed", "stopped"}) {
 			t.Errorf("%v, %v\n%s", ends, err, table)
 		}
 	})
 }
 
-// column returns a column of a table without its head, counted from its end if i
-// is negative.
+// column returns a column of a table without its head. A negative i counts from the
+// last column.
 func column(table string, i int) (words []string) {
 	for line := range strings.Lines(table) {
 		f := strings.Fields(line)
@@ -240,8 +240,8 @@ func column(table string, i int) (words []string) {
 	return words[1:]
 }
 
-// After a remount as read-only the history still counts, and what comes after it
-// does in its own process.
+// After a read-only remount the history still counts. Later runs count too, within
+// their own process.
 func TestLedgerReadOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

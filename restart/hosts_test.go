@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// A host has a boot and a wall clock of its own.
+// A host has its own boot and wall clock.
 type host struct {
 	boot uint64
 	up   time.Time
@@ -84,8 +84,8 @@ func TestFreshHosts(t *testing.T) {
 	})
 }
 
-// Hosts that give up their starts in turn, sooner than the delay is over, start
-// in the end: each goes on with the wait that it has seen.
+// Hosts take turns and give up each start before the delay is over. They start in the
+// end, because each continues the wait that it has seen.
 func TestHostsGiveUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -110,7 +110,7 @@ func TestHostsGiveUp(t *testing.T) {
 	})
 }
 
-// What a move and a boot mean for the level, and when.
+// The level after a move and after a boot.
 func TestMoves(t *testing.T) {
 	day := 24 * time.Hour
 	for _, tt := range []struct {

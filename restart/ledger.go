@@ -11,9 +11,9 @@ import (
 	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
-// A Ledger is the history of a process on disk, so that its [Policy] outlives
-// it: whatever keeps failing is slowed down also if a supervisor such as systemd
-// starts it again at once, and at any period below Policy.Stable.
+// A Ledger keeps the history of a process on disk, so that its [Policy] outlives
+// the process. It slows down whatever keeps failing, at any period below
+// Policy.Stable, even if a supervisor such as systemd restarts it at once.
 //
 //	ledger := &restart.Ledger{Path: "/var/lib/bot/ledger"}
 //	g := lifecycle.Group{Start: ledger.Begin}
@@ -21,77 +21,83 @@ import (
 //	ledger.End(err, jobs.Cut()...)
 //	os.Exit(lifecycle.ExitCode(err))
 //
-// A run lasts from Begin's return to End. A run without an End was killed. It
-// counts as failed. Its time of death is unknown, so it is taken to have lasted
-// until the next Begin. A run that ends with nil though no stop was requested
-// counts as failed too, unless it lasted for Policy.Stable: under Restart=always
-// or Kubernetes a program that exits with 0 at once is a crash loop like any other.
+// A run lasts from Begin's return to End. It counts as failed in three cases:
+//   - End got an error.
+//   - End got nil, but no stop was requested and the run was shorter than
+//     Policy.Stable. Under Restart=always or Kubernetes, a program that exits with 0
+//     at once is a crash loop like any other.
+//   - End was not called, so the process was killed. Its time of death is unknown,
+//     so the run is taken to have lasted until the next Begin.
 //
-// So the bounds of [Policy] are true of every start but two kinds. A start after
-// a requested stop does not wait, or a deploy would be slowed; the level stays, so
-// a crash loop goes on where it was. The first start of a boot may find the level
-// one lower. Neither kind is more frequent than the stops and the boots.
+// The bounds of [Policy] hold for all starts but two kinds, which are no more
+// frequent than the stops and the boots:
+//   - A start after a requested stop does not wait, or a deploy would be slowed. The
+//     level stays, so a crash loop goes on where it was.
+//   - The first start of a boot may find the level one lower.
 //
-// The ledger never stops a service. If the file cannot be written, each Begin logs
-// a warning and waits for Policy.Min at least, and for what is owed by the history
-// that can be read and by the runs of this process. That is so if the directory is
-// missing, if the disk is read-only or frozen, if the file system has no locks, if
-// Path is no regular file, and if the file is not a ledger or a later version of
-// this library writes it: all these are left alone. Only a ledger that is damaged
-// all over is moved, to Path.corrupt, or Path.corrupt.1 and so on.
+// The ledger never stops a service. If the file cannot be used, each Begin logs a
+// warning. It waits for Policy.Min at least, and for the delay that the readable
+// history and the runs of this process lead to. The file is left alone. The cases are:
+//   - The directory is missing, the disk is read-only or frozen, or the file system
+//     has no locks.
+//   - Path is no regular file, or the file is not a ledger.
+//   - A later version of this library writes the file.
 //
-// The file has a fixed size of 16 KiB and keeps the last 64 starts and ends. It
-// is written in place and synced, which needs no room on the disk, save on file
-// systems that copy on write. Keep it where a restart leaves it: with systemd in
-// StateDirectory=, not in RuntimeDirectory=; in Kubernetes in a volume, not in
+// If a ledger is so damaged that no record can be read, Begin copies it to
+// Path.corrupt, or Path.corrupt.1 and so on, and empties it.
+//
+// The file has a fixed size of 16 KiB and keeps the last 64 starts and ends. It is
+// written in place and synced, which needs no free space except on copy-on-write
+// file systems. Keep it in a place that outlives a restart: under systemd in
+// StateDirectory=, not in RuntimeDirectory=; under Kubernetes in a volume, not in
 // the container's own layer.
 //
-// Times within a boot are taken from a clock that cannot be set. Across a boot the
-// wall clock counts. A step of it never makes a wait longer than the level's
-// delay, or than what was asked for; one back may hide a boot, or how long a run
-// lasted, which then forgives less. If the file moves to another machine, the
-// delay begins there, as two machines' clocks may differ. Systems other than Linux
-// and macOS have the wall clock alone, and see neither a boot nor a move.
+// Within a boot, times are from a clock that cannot be set. Across boots the wall
+// clock counts. If it is stepped, a wait is still never longer than the level's delay
+// or what [RetryAfter] asked for. A step back may hide a boot, or part of a run's
+// time, and then less is forgiven. If the file moves to another machine, the delay
+// begins there, because two machines' clocks may differ. Systems other than Linux and
+// macOS have only the wall clock, and detect neither a boot nor a move.
 //
-// Each program has a ledger of its own. Two processes at once do not damage it,
-// but the second takes the first for dead; if that can be, call Begin after
+// Each program needs its own ledger. Two processes at once do not damage it, but the
+// second one takes the first for dead. If that can happen, call Begin after
 // [Lock.Acquire]. The methods of one Ledger must not be called concurrently.
 type Ledger struct {
-	Path   string // of the file; its directory must exist; absolute if the process calls os.Chdir
+	Path   string // the file; its directory must exist; use an absolute path if the process calls os.Chdir
 	Policy Policy // its Logger gets the waits and the warnings
 
-	run       *record     // the start of the run that is open; nil if none is; its seq is 0 if it has no record
-	requested func() bool // whether a stop of that run was requested
-	over      uint64      // the last run with a record that has ended, also if its end has none
-	kept      *record     // the last run's end, if the file may not have it
-	given     chan answer // the answer of the request that was given up; nil if there is none
+	run       *record     // the start of the open run, nil if there is none; seq is 0 if it has no record
+	requested func() bool // reports whether a stop of that run was requested
+	over      uint64      // the last recorded run that has ended, even if its end has no record
+	kept      *record     // the last run's end, if the file may lack it
+	given     chan answer // gets the answer of an abandoned request; nil if there is none
 	sys       *system     // nil: the machine
 }
 
-// Begin waits until the next run may begin, and records its start, before
-// anything that the program does:
+// Begin waits until the next run may begin, and records its start. Call it before
+// anything else that the program does. It takes three steps:
 //
-//   - The level goes down by one for each Stable that the last run lasted. It goes
-//     up by one if that run failed, died, or ended by itself before Stable. It goes
-//     down by one if the machine was booted since, and had been up for Stable
-//     before: a loop of boots is slowed too.
-//   - Begin waits for the policy's delay for that level, less what has passed since
-//     the last run ended, so a supervisor's own delay is not added. After a
-//     requested stop it does not wait. If the last run asked for more by
-//     [RetryAfter], the delay is that.
-//   - The start is written and synced.
+//   - It sets the level. The level goes down by one for each Stable that the last run
+//     lasted. It goes up by one if that run failed, as [Ledger] says. It goes down by
+//     one if the machine was booted since, after it had been up for Stable: so a loop
+//     of boots is slowed too.
+//   - It waits for the policy's delay for that level, or for what the last run asked
+//     for by [RetryAfter] if that is longer. The time since the last run ended counts,
+//     so a supervisor's own delay is not added. After a requested stop there is no
+//     wait.
+//   - It writes and syncs the start.
 //
-// Begin returns nil, or the cause of ctx's end, which also ends the wait at once,
-// or an error marked as permanent if Path is empty or Policy is not valid. A disk
-// that takes longer than 10 s for one of its two reads and writes counts as one
-// that cannot be used. The time that it took does not count as running time.
+// If ctx ends, Begin stops waiting and returns the cause. If Path is empty or Policy
+// is not valid, it returns an error marked as permanent. Otherwise it returns nil. A
+// disk that takes longer than 10 s for one of its two reads and writes counts as one
+// that cannot be used. That time does not count as running time.
 //
-// End learns from ctx whether a stop was requested, so give Begin the context of
-// lifecycle.WithSignals or one made from it. Of another context it is the end that
-// requests a stop.
+// End learns from ctx whether a stop was requested. So give Begin the context of
+// lifecycle.WithSignals, or one made from it. The end of any other context counts as
+// the request.
 //
-// Begin of a run that is open does nothing, also in a process that has replaced
-// itself by exec, which Linux and macOS can tell.
+// If a run is open, Begin does nothing. That includes a run that this process began
+// before it replaced itself by exec, which only Linux and macOS can tell.
 func (l *Ledger) Begin(ctx context.Context) error {
 	if l.Path == "" {
 		return Permanent(errors.New("restart: Ledger: Path is empty; name a file that outlives the process"))
@@ -118,7 +124,7 @@ func (l *Ledger) Begin(ctx context.Context) error {
 		a.wait = max(a.wait, floor)
 		l.unavailable(ctx, a.err, a.wait)
 	case a.wait > 0:
-		l.warn(ctx, "restart wait", "cause", a.last.cause.String(), "ran", logs.Seconds(a.last.took), "backoff", a.last.level, "wait", logs.Seconds(a.wait))
+		warn(ctx, l.Policy.Logger, "restart wait", "cause", a.last.cause.String(), "ran", logs.Seconds(a.last.took), "backoff", a.last.level, "wait", logs.Seconds(a.wait))
 	}
 	if l.run = a.run; l.run != nil && a.err == nil {
 		return nil
@@ -140,13 +146,13 @@ func (l *Ledger) Begin(ctx context.Context) error {
 	return err
 }
 
-// start asks the disk for what begins a run.
+// start begins a run on the disk, or returns how long to wait first.
 func (l *Ledger) start(ctx context.Context, begun moment, waited time.Duration) (answer, error) {
 	b := beginning{l.sys, l.Policy.filled(), l.over, l.kept, begun, waited}
 	path := l.Path
 	a, err := l.ask(ctx, beginPatience, func(h *handshake) (a answer) {
 		b.sys.edit(path, func(r *ring) { a = b.on(r) })
-		if a.run != nil && !h.won() { // the caller does not know of it
+		if a.run != nil && !h.won() { // the caller has given up
 			b.sys.edit(path, func(r *ring) { r.append(b.p.end(*a.run, b.sys.now(), nil, true)) })
 		}
 		return a
@@ -157,18 +163,18 @@ func (l *Ledger) start(ctx context.Context, begun moment, waited time.Duration) 
 	return a, err
 }
 
-// A beginning is what it takes to begin a run, apart from the ring.
+// A beginning is all that it takes to begin a run, except for the ring.
 type beginning struct {
 	sys    *system
 	p      Policy
 	over   uint64
 	kept   *record
-	begun  moment // when Begin was called: a stall of the disk is not the last run's time
+	begun  moment // when Begin was called, so a stall of the disk is not the last run's time
 	waited time.Duration
 }
 
-// on writes the start of a run, unless it must wait first: then the answer is how
-// long. Once it has waited, it need not.
+// on writes the start of a run to r. If the run must wait first and has not waited
+// yet, on returns how long instead.
 func (b beginning) on(r *ring) (a answer) {
 	now, self := b.sys.now(), b.sys.self()
 	start, end, seen := r.last(now.boot)
@@ -182,8 +188,8 @@ func (b beginning) on(r *ring) (a answer) {
 	a.last = b.p.settle(start, end, seen, b.begun)
 	a.last.level, a.wait = b.p.owes(a.last, now)
 	if b.kept != nil || a.last.moment != end.moment && (a.wait > 0 || a.last.cause == died) {
-		// So that a wait that an impatient supervisor ends goes on at the
-		// next Begin, and does not count as a part of the run.
+		// If an impatient supervisor ends the wait, the next Begin continues
+		// it, and does not count it as a part of the run.
 		if _, a.err = r.append(a.last); a.err != nil {
 			return a
 		}
@@ -200,13 +206,13 @@ func (b beginning) on(r *ring) (a answer) {
 	now = b.sys.now()
 	late := now.since(run.moment) >= stall
 	if run.moment = now; late && err == nil {
-		_, a.err = r.put(run) // the stall is not a part of the run
+		_, a.err = r.put(run) // the stall is no part of the run
 	}
 	return a
 }
 
-// stopRequested returns a function that reports whether a stop of what runs under
-// ctx was requested: by a hook of lifecycle, or of another ctx by its end.
+// stopRequested returns a function that reports whether a stop was requested of
+// what runs under ctx. A context without a hook of lifecycle requests it by its end.
 func stopRequested(ctx context.Context) func() bool {
 	if stop, ok := ctx.Value(wire.StopKey).(*wire.Stop); ok && stop.Err != nil {
 		return func() bool { return !stop.Asked().IsZero() || stop.Err() != nil }
@@ -214,19 +220,18 @@ func stopRequested(ctx context.Context) func() bool {
 	return func() bool { return ctx.Err() != nil }
 }
 
-// End records how the run ended: in order if err is nil, as lifecycle's Group.Run
-// returns it after a signal too, and else failed. An orderly end after a requested
-// stop is free of any wait; see [Ledger] for one without.
+// End records how the run ended: well if err is nil, which Group.Run of lifecycle
+// returns after a signal too, and failed otherwise. After a requested stop and a nil
+// err, the next Begin does not wait. For a nil err without a stop see [Ledger].
 //
-// Cut names the sessions that the run did not let finish; drain.Gate.Cut knows
-// them. The file keeps salted hashes, no name: who has it can test a guess, but
-// not read. It keeps eight; of more, those first that the run before cut too. If
-// the run before cut the same ones, a warning says how many of them, and in how
-// many runs in a row the most unlucky was.
+// Cut names the sessions that the run did not let finish, as drain.Gate.Cut returns
+// them. The file keeps no name, only salted hashes: a reader of the file can test a
+// guess. It keeps eight, those first that the run before cut too. If there are any of
+// these, End logs how many, and the longest row of runs that cut the same session.
 //
-// End returns no error, as there is nothing to be done about one: it is logged,
-// and to the next process the run is one that died. End waits for the disk for 1 s
-// at most. Without a run that is open it does nothing.
+// End logs a failure to write instead of returning it, as the caller could do nothing.
+// The next process then takes the run for one that died. End waits for the disk for
+// 1 s at most. If no run is open, it does nothing.
 func (l *Ledger) End(err error, cut ...string) {
 	if l.run == nil {
 		return
@@ -250,42 +255,18 @@ func (l *Ledger) End(err error, cut ...string) {
 		return a
 	})
 	if a.again > 0 {
-		l.warn(ctx, "sessions cut again", "sessions", a.again, "runs", a.runs)
+		warn(ctx, l.Policy.Logger, "sessions cut again", "sessions", a.again, "runs", a.runs)
 	}
 	if err = cmp.Or(err, a.err); err == nil {
 		l.kept = nil
 		return
 	}
 	l.kept = kept
-	if start.seq != 0 { // else Begin has said it
+	if start.seq != 0 { // otherwise Begin has logged it
 		l.unavailable(ctx, err, 0)
 	}
 }
 
 func (l *Ledger) unavailable(ctx context.Context, err error, wait time.Duration) {
-	l.warn(ctx, "ledger unavailable", "path", l.Path, "error", err, "wait", logs.Seconds(wait))
-}
-
-func (l *Ledger) warn(ctx context.Context, msg string, args ...any) {
-	logs.Loud(l.Policy.Logger).WarnContext(ctx, msg, args...)
-}
-
-// pause sleeps, and tells the Waits in ctx what for.
-func pause(ctx context.Context, what string, d time.Duration) error {
-	if d > 0 {
-		wire.Wait(ctx, what, time.Now().Add(d))
-	}
-	return sleep(ctx, d)
-}
-
-// sleep waits for d or for the end of ctx, whose cause it returns.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	warn(ctx, l.Policy.Logger, "ledger unavailable", "path", l.Path, "error", err, "wait", logs.Seconds(wait))
 }

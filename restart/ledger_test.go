@@ -18,7 +18,7 @@ import (
 	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
-// A machine in a bubble, on which one process after another has the ledger.
+// A world is a machine in a bubble, on which one process after another has the ledger.
 type world struct {
 	system
 	path string
@@ -46,7 +46,7 @@ func newWorld(t *testing.T) *world {
 
 func (w *world) reboot() { w.boot, w.up = w.boot+1, time.Now() }
 
-// ledger is a new process's.
+// ledger returns the ledger of a new process.
 func (w *world) ledger() *Ledger {
 	w.who++
 	return &Ledger{Path: w.path, Policy: w.p, sys: &w.system}
@@ -59,6 +59,9 @@ func (w *world) begin(t *testing.T) (*Ledger, time.Duration) {
 	began := time.Now()
 	if err := l.Begin(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+	if l.run == nil {
+		t.Fatal("Begin returned nil and left no run")
 	}
 	return l, time.Since(began)
 }
@@ -73,7 +76,7 @@ func (w *world) patience(t *testing.T, l *Ledger, d time.Duration) {
 	}
 }
 
-// fail brings the ledger to a level by runs that last for nothing.
+// fail raises the ledger to a level by runs that fail at once.
 func (w *world) fail(t *testing.T, level int) {
 	t.Helper()
 	for range level {
@@ -269,8 +272,8 @@ func TestLedger(t *testing.T) {
 	}
 }
 
-// No step of the clock makes a wait longer than the one that is owed, and a wait
-// that is ended goes on all the same.
+// No step of the clock makes a wait longer than the delay that is left, and the next
+// Begin continues a wait that was ended.
 func TestLedgerClock(t *testing.T) {
 	const years = 10 * 365 * 24 * time.Hour
 	for _, step := range []time.Duration{years, -years} {
@@ -304,7 +307,7 @@ func TestLedgerClock(t *testing.T) {
 	}
 }
 
-// A wait says that it waits, in the log and to whoever asked.
+// A wait is announced, in the log and to the Waits in its context.
 func TestLedgerWaitIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -320,8 +323,8 @@ func TestLedgerWaitIsTold(t *testing.T) {
 	})
 }
 
-// What cannot work is said at once, and by an error that no restart mends; a
-// context that has ended begins nothing.
+// A ledger that cannot work returns a permanent error at once. A context that has ended
+// begins nothing.
 func TestLedgerMisuse(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ledger")
 	for want, l := range map[string]*Ledger{

@@ -19,8 +19,8 @@ import (
 	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
-// A Lock lets one process at a time do what only one may, such as polling with a
-// bot's token or writing to a database.
+// A Lock lets only one process at a time do something, such as polling with a bot's
+// token or writing to a database.
 //
 //	lock := &restart.Lock{Path: "/var/lib/bot/poller", Secret: token, Linger: 35 * time.Second}
 //	g.Start = func(ctx context.Context) error {
@@ -34,49 +34,49 @@ import (
 //		lock.Release(ctx) // no task is left; there was none if Begin failed
 //	}
 //
-// The kernel holds it (flock; LockFileEx on Windows) and frees it when its
-// process ends, however that happens, so it is never stale. Process ids decide
-// nothing: two containers may have the same. The file says who holds the lock
-// and since when, for people. An exec lets go of the lock: Release it first.
+// The kernel keeps the lock (flock; LockFileEx on Windows) and frees it when the
+// process ends, however that happens, so a lock is never stale. Process ids decide
+// nothing, since two containers may use the same ones. For people, the file says who
+// holds the lock and since when. An exec frees the lock, so Release it first.
 //
-// The file stays. If it is deleted while the lock is held, a second process can
-// get the lock, which no kind of lock file can prevent; Release says so. The
-// lock holds among the processes of one machine that see the same file: a file
-// system over a network may not carry it to others.
+// The file stays. If it is deleted while the lock is held, a second process can get
+// the lock. No lock file can prevent that, but Release reports it. The lock works
+// among processes of one machine that see the same file. A network file system may
+// not carry it to other machines.
 //
 // The methods of one Lock must not be called concurrently.
 type Lock struct {
-	// Path of the file; its directory must exist; absolute if the process calls
-	// os.Chdir. systemd deletes a RuntimeDirectory= at each stop, also after a kill:
-	// then there is no linger.
+	// Path is the file. Its directory must exist. Use an absolute path if the process
+	// calls os.Chdir. systemd deletes a RuntimeDirectory= at each stop, even after a
+	// kill; a lock in there never lingers.
 	Path string
-	// Secret, such as a token, has a lock for each value of it: a hash of it is
-	// added to Path. A short one can be guessed from that. "" adds nothing.
+	// Secret, such as a token, makes the lock one for each of its values: a hash of
+	// it is added to Path, from which a short secret can be guessed. "" adds nothing.
 	Secret string
-	// Linger is how long Acquire waits after a holder that did not release the
-	// lock, as a server may still think that the dead one is there. For a long
-	// poll it is the poll's timeout and a few seconds. 0 means no wait.
+	// Linger is how long Acquire waits if the last holder died without a Release,
+	// because a server may still believe that the dead one is connected. For a long
+	// poll, set the poll's timeout and a few seconds. 0 means no wait.
 	Linger time.Duration
-	// Logger gets the holder that Acquire waits for, and each linger, as warnings.
-	// Nil means slog.Default.
+	// Logger gets a warning for each holder that Acquire waits for, and for each
+	// linger. Nil means slog.Default.
 	Logger *slog.Logger
 
-	held  *hold // nil while it is not
+	held  *hold // nil if the lock is not held
 	since time.Time
 	sys   *system // nil: the machine
 }
 
-// Acquire waits until this process holds the lock. It logs the holder that it
-// waits for, and writes its own process into the file. If the holder before did
-// not release the lock, Acquire then waits for Linger.
+// Acquire waits until this process holds the lock, and writes this process's id to
+// the file. It logs the holder that it waits for. If the last holder died without a
+// Release, Acquire then waits for Linger.
 //
-// If ctx ends first, the lock is not held, and the error names the holder and
-// wraps ctx's cause. If Path is no regular file, or is longer than a lock's file,
-// Acquire changes nothing and returns an error marked as permanent. Waiters are
-// served in no order. Acquire panics if this value holds the lock already.
+// If ctx ends first, the lock is not held, and the error names the holder and wraps
+// ctx's cause. If Path is empty or no regular file, or its file is longer than a
+// lock's, Acquire changes nothing and returns an error marked as permanent. Waiters
+// get the lock in no particular order. Acquire panics if l holds the lock already.
 func (l *Lock) Acquire(ctx context.Context) error {
 	if l.held != nil {
-		panic("restart: Lock.Acquire: it is held already")
+		panic("restart: Lock.Acquire: the lock is held already")
 	}
 	if l.Path == "" {
 		return Permanent(errors.New("restart: Lock: Path is empty; name a file in a directory that all processes share"))
@@ -98,9 +98,9 @@ func (l *Lock) Acquire(ctx context.Context) error {
 	l.since = time.Now().UTC()
 	l.write(ctx, h, time.Time{})
 	if died {
-		l.warn(ctx, "lock lingers", "path", l.path(), "holder", before, "wait", logs.Seconds(l.Linger))
+		warn(ctx, l.Logger, "lock lingers", "path", l.path(), "holder", before, "wait", logs.Seconds(l.Linger))
 		if err := pause(ctx, "the lock's linger", l.Linger); err != nil {
-			h.release() // as a death would: the next holder lingers too
+			h.release() // without a record, as if we died: the next holder lingers too
 			return fmt.Errorf("restart: Lock: %s: lingering after %s: %w", l.path(), before, err)
 		}
 	}
@@ -108,8 +108,8 @@ func (l *Lock) Acquire(ctx context.Context) error {
 	return nil
 }
 
-// wait tries again and again: a context cannot end a flock that blocks. Its
-// goroutine would stay, and take the lock later.
+// wait polls for the lock. A context cannot end a blocking flock: its goroutine would
+// stay, and take the lock later.
 func (l *Lock) wait(ctx context.Context) (*hold, error) {
 	const most = 50 * time.Millisecond
 	said, told := "", time.Time{}
@@ -138,9 +138,9 @@ func (l *Lock) wait(ctx context.Context) (*hold, error) {
 		}
 		if by != said {
 			said = by
-			l.warn(ctx, "lock wait", "path", l.path(), "holder", by)
+			warn(ctx, l.Logger, "lock wait", "path", l.path(), "holder", by)
 		}
-		if time.Since(told) >= time.Second { // how long it will be is unknown, so it is said again
+		if time.Since(told) >= time.Second { // no end is known, so a supervisor is asked for time again
 			told = time.Now()
 			wire.Wait(ctx, "the lock, held by "+by, time.Time{})
 		}
@@ -151,10 +151,10 @@ func (l *Lock) wait(ctx context.Context) (*hold, error) {
 }
 
 // Release unlocks and records a clean release, so the next holder does not linger.
-// Call it when all that the lock guards has ended. Its error says that the file
-// was deleted or replaced meanwhile, so another process may have held the lock
-// too. A lock that is not held is left alone. Release does not wait; it fits
-// drain.Step.Stop.
+// Call it when all that the lock guards has ended. If the file was deleted or
+// replaced meanwhile, Release returns an error, because another process may have held
+// the lock too. If the lock is not held, Release does nothing. It does not wait, and
+// fits drain.Step.Stop.
 func (l *Lock) Release(ctx context.Context) error {
 	h := l.held
 	if h == nil {
@@ -180,19 +180,19 @@ func (l *Lock) path() string {
 	return fmt.Sprintf("%s-%x", l.Path, sum[:8])
 }
 
-// What the file says of its holder, for people and for Linger, is a line of this
-// size, spaces included, as each is written over the one before.
+// The file holds one line about its holder, for people and for Linger. The line is
+// padded to this size, as each is written over the one before.
 const (
 	lineSize   = 127
 	sinceAt    = " since "
 	releasedAt = ", released "
-	unnamed    = "a process that has not said who it is"
+	unnamed    = "an unnamed process"
 )
 
-var errLonger = errors.New("it is longer than a lock's file, so it is left alone; let Path name a file of the lock's own")
+var errLonger = errors.New("it is longer than a lock's file, so it is left alone; set Path to a file that only the lock uses")
 
-// holder returns who has the lock by what f says, or had it and did not release
-// it. Of a text that Lock did not write it returns that the holder is unnamed.
+// holder returns the process that f names, and whether it still holds the lock or
+// died without a Release. If a Lock did not write the text, the holder is unnamed.
 func holder(f io.ReaderAt) (who string, holds bool) {
 	b := make([]byte, lineSize)
 	n, _ := f.ReadAt(b, 1)
@@ -215,8 +215,8 @@ func isTime(s string) bool {
 	return err == nil
 }
 
-// write says that we hold the lock, or if ended is not zero, that we have released
-// it. If it cannot be written, the lock holds all the same.
+// write records that we hold the lock, or have released it if ended is not zero. If
+// it cannot be written, we hold the lock all the same.
 func (l *Lock) write(ctx context.Context, h *hold, ended time.Time) {
 	line := fmt.Append(make([]byte, 0, lineSize), "pid ", os.Getpid(), sinceAt)
 	line = l.since.AppendFormat(line, time.RFC3339)
@@ -228,10 +228,6 @@ func (l *Lock) write(ctx context.Context, h *hold, ended time.Time) {
 	}
 	line[lineSize-1] = '\n'
 	if _, err := h.WriteAt(line, 1); err != nil {
-		l.warn(ctx, "lock record not written", "path", l.path(), "error", err)
+		warn(ctx, l.Logger, "lock record not written", "path", l.path(), "error", err)
 	}
-}
-
-func (l *Lock) warn(ctx context.Context, msg string, args ...any) {
-	logs.Loud(l.Logger).WarnContext(ctx, msg, args...)
 }

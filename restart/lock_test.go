@@ -37,13 +37,13 @@ func released(t *testing.T, l *Lock) {
 	}
 }
 
-// dies lets go of the lock as the end of a process does.
+// dies frees the lock as the end of a process does.
 func (l *Lock) dies() {
 	l.held.release()
 	l.held = nil
 }
 
-// Linger is waited for after a holder that died, and after no other.
+// Acquire lingers after a holder that died, and after no other.
 func TestLockLinger(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
 	var log bytes.Buffer
@@ -90,8 +90,8 @@ func TestLockLinger(t *testing.T) {
 	}
 }
 
-// A wait says for whom, to the log once and to a supervisor each second, and
-// ends at once with ctx; its error names the holder and the cause.
+// A wait names the holder, to the log once and to a supervisor each second. It ends
+// at once with ctx, and its error names the holder and the cause.
 func TestLockWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "lock")
@@ -119,7 +119,7 @@ func TestLockWait(t *testing.T) {
 	})
 }
 
-// Of eight that wait each gets the lock, one at a time.
+// Eight processes wait, and each gets the lock, one at a time.
 func TestLockWaiters(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
 	first := acquired(t, &Lock{Path: path, Logger: quiet})
@@ -153,7 +153,8 @@ func TestLockWaiters(t *testing.T) {
 	}
 }
 
-// Who deletes the file lets a second one in, and the first is told.
+// If the file is deleted, a second process gets the lock, and Release reports it to
+// the first.
 func TestLockDeleted(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
 	first := acquired(t, &Lock{Path: path, Logger: quiet})
@@ -201,7 +202,7 @@ func TestLockReplaced(t *testing.T) {
 	}
 }
 
-// Each secret has a lock of its own, whose file does not name it.
+// Each secret has its own lock, whose file does not reveal it.
 func TestLockSecret(t *testing.T) {
 	dir := t.TempDir()
 	lock := func(secret string) *Lock {
@@ -222,8 +223,8 @@ func TestLockSecret(t *testing.T) {
 	}
 }
 
-// Only what Lock wrote is printed. The file may hold anything, terminal escapes
-// or a secret of another program.
+// Acquire prints only what a Lock wrote. The file may hold anything else: terminal
+// escapes, or a secret of another program.
 func TestLockHolder(t *testing.T) {
 	const held = "pid 4711 since 2026-05-20T10:00:00Z"
 	for said, want := range map[string]string{
@@ -244,7 +245,7 @@ func TestLockHolder(t *testing.T) {
 			t.Errorf("%q: %q, %v; want %q", said, who, holds, want)
 		}
 	}
-	// A holder that died before it wrote more than this is waited for, unnamed.
+	// If a holder died before it wrote more than this, Acquire lingers after an unnamed one.
 	path := filepath.Join(t.TempDir(), "lock")
 	h, err := machine().grab(path)
 	if err != nil {
@@ -263,7 +264,7 @@ func TestLockHolder(t *testing.T) {
 	}
 }
 
-// A file that is longer than a lock's is another program's.
+// A file longer than a lock's belongs to another program.
 func TestLockForeign(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
 	notes := bytes.Repeat([]byte("notes "), 100)
@@ -290,7 +291,7 @@ func TestLockFaults(t *testing.T) {
 	if err := (&Lock{}).Acquire(t.Context()); !wire.IsPermanent(err) || !strings.Contains(err.Error(), "Path is empty") {
 		t.Error(err)
 	}
-	// What the file says is not needed for the lock to hold.
+	// The lock holds without the text in the file.
 	var log bytes.Buffer
 	l := &Lock{Path: filepath.Join(t.TempDir(), "lock"), Logger: slog.New(slog.NewTextHandler(&log, nil)), sys: machine()}
 	l.sys.open = func(path string) (file, error) {
@@ -303,7 +304,7 @@ func TestLockFaults(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if err := (&Lock{Path: l.Path, Logger: quiet}).Acquire(ctx); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "held by a process that has not said who it is") {
+	if err := (&Lock{Path: l.Path, Logger: quiet}).Acquire(ctx); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "held by an unnamed process") {
 		t.Error(err)
 	}
 	defer func() {

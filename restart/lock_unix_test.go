@@ -51,8 +51,7 @@ func handsOver() {
 	}
 }
 
-// Between processes the lock changes hands 1,000 times, and there are never two
-// that hold it.
+// The lock changes hands between processes 1,000 times, and never has two holders.
 func TestLockHandsOver(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
 	t.Setenv(at, path)
@@ -78,8 +77,7 @@ func TestLockHandsOver(t *testing.T) {
 	}
 }
 
-// A holder that is killed leaves the lock, and a linger; one that ends well no
-// linger.
+// A killed holder frees the lock and causes a linger. One that ends well causes none.
 func TestLockKilled(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
 	t.Setenv(at, path)
@@ -98,7 +96,7 @@ func TestLockKilled(t *testing.T) {
 	}
 }
 
-// Two processes with the same id, in two namespaces, are two.
+// Two processes with the same id in two namespaces are different holders.
 func TestLockNamespaces(t *testing.T) {
 	if why := no("unshare"); why != "" {
 		t.Skip("no process id twice:", why)

@@ -17,8 +17,8 @@ import (
 	"github.com/evenkeel-go/evenkeel/restart"
 )
 
-// Without a Logger, what no caller receives goes to slog.Default, and what is
-// normal does not.
+// Without a Logger, slog.Default gets what no caller receives, and nothing about
+// normal events.
 func TestLoudByDefault(t *testing.T) { synctest.Test(t, loudByDefault) }
 
 func loudByDefault(t *testing.T) {
@@ -87,8 +87,8 @@ func loudByDefault(t *testing.T) {
 	}, map[string]int{`level=WARN msg="lock lingers"`: 1})
 }
 
-// Under a hook of lifecycle a stop was requested if the hook or a context above it
-// says so. The end of a context that was made for the start alone says nothing.
+// Under a hook of lifecycle, a stop is requested by the hook or the end of a context
+// above it, but not by the end of a context made for the start alone.
 func TestLedgerStopRequested(t *testing.T) {
 	for name, tt := range map[string]struct {
 		stop func(flag *lifecycle.Flag, outer context.CancelFunc)

@@ -16,9 +16,9 @@ import (
 	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
-// A Path that leads to anything but a regular file is an error at once for all
-// that a ledger and a lock do, and stays as it is. A FIFO without a writer once
-// held up Table for ever, and a device node was moved away as a corrupt ledger.
+// If Path leads to anything but a regular file, all methods of a ledger and a lock
+// fail at once and leave it as it is. Once, Table hung for ever on a FIFO without a
+// writer, and Begin moved away a device node as a corrupt ledger.
 func TestNotRegular(t *testing.T) {
 	for name, make := range map[string]func(path string) error{
 		"a FIFO":    func(path string) error { return syscall.Mkfifo(path, 0o600) },
@@ -72,7 +72,7 @@ func TestNotRegular(t *testing.T) {
 	}
 }
 
-// A symbolic link to a regular file, or to none yet, is as good as that file.
+// A symbolic link to a regular file, or to a missing one, works like that file.
 func TestLink(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -8,23 +8,23 @@ import (
 	"time"
 )
 
-// A rule is told that a run ended in failure, when, and how long it lasted. It
-// returns how long to wait before the next one, or that there is none.
+// A rule gets the time when a run failed, and how long it lasted. It returns how long
+// to wait before the next run, or that there is none.
 type rule func(now, ran time.Duration) (wait time.Duration, gaveUp bool)
 
-// peers are the rules of others with their defaults, by their documents and
-// sources, and ours. None has jitter here but ours.
+// peers are our rule and those of other projects, with the defaults of their documents
+// and sources. Only ours has jitter here.
 var peers = []struct {
 	name string
 	make func() rule
 
-	// Failing every sees, it comes to wait longer or gives up. Failing every
-	// blind, it goes on as at the first failure, for ever. 0: it has none.
+	// If runs fail every sees, the rule waits longer or gives up. If they fail every
+	// blind, it waits as after the first failure, for ever. 0: there is no such period.
 	sees, blind time.Duration
 }{
 	{"evenkeel", ours, 10*time.Minute - 1, 10 * time.Minute},
-	// More than 1 restart, the default, or more than 5 within 5 s: the
-	// supervisor ends. It counts in whole seconds, so it sees up to one more.
+	// The supervisor ends after more than 1 restart, the default, or more than 5,
+	// within 5 s. It counts in whole seconds, so it sees up to one more.
 	{"OTP 1/5", otp(1, 5*time.Second), 5 * time.Second, 5*time.Second + 1},
 	{"OTP 5/5", otp(5, 5*time.Second), time.Second, time.Second + 1},
 	{"kubelet", kubelet, 10 * time.Minute, 10*time.Minute + 1},
@@ -96,8 +96,8 @@ func suture() rule {
 }
 
 // flink is the exponential-delay strategy since 1.19, when the factor went from
-// 2 to 1.5 and the longest delay from 5 min to 1: 1 s at first, and again where
-// an hour and the last delay have passed since the last failure.
+// 2 to 1.5 and the longest delay from 5 min to 1. It begins at 1 s, and again when an
+// hour and the last delay have passed since the last failure.
 func flink() rule {
 	delay, last := time.Duration(0), time.Duration(0)
 	return func(now, _ time.Duration) (time.Duration, bool) {
@@ -111,7 +111,7 @@ func flink() rule {
 	}
 }
 
-// startsWithin counts what the rule starts where every run fails after ran.
+// startsWithin counts the starts of a rule if every run fails after ran.
 func startsWithin(d, ran time.Duration, r rule) (starts int, gaveUp bool) {
 	for now := time.Duration(0); now < d && !gaveUp; starts++ {
 		now += ran
@@ -122,18 +122,18 @@ func startsWithin(d, ran time.Duration, r rule) (starts int, gaveUp bool) {
 	return starts, gaveUp
 }
 
-// The starts in the first hour of what fails every so often; x where the rule
-// gave up. Where ours differs, and why:
+// The starts in the first hour if runs fail at a given period; x if the rule gave up.
+// How ours differs, and why:
 //
-//   - OTP's supervisor ends, and the one above it decides. Above ours is nobody
-//     who could, so only [Permanent] ends it. What is slower than OTP's period
+//   - OTP's supervisor ends, and the one above it decides. Ours has none above it, so
+//     only [Permanent] ends it. A service that fails more slowly than OTP's period
 //     starts again at once, for ever.
-//   - kubelet is the nearest. It restarts at once the first time, then from
-//     10 s; ours is at 1 s, as it also restarts goroutines, so it has three
-//     starts more. kubelet forgets all in a run of 10 min, ours one level.
-//   - client-go's limiter begins at 5 ms and goes on to 16 min 40 s, beyond what
-//     a user would wait for. Time forgives nothing, success does; but a service
-//     has none, it only runs for long.
+//   - kubelet is the nearest. It restarts at once the first time, then after 10 s.
+//     Ours begins at 1 s, as it also restarts goroutines, and has three starts more.
+//     In a run of 10 min kubelet forgets everything, ours one level.
+//   - client-go's limiter begins at 5 ms and goes up to 16 min 40 s, longer than a
+//     user would wait. It forgives by success, not by time; but a service never
+//     succeeds, it only runs for long.
 //   - suture's pause does not grow: over a thousand starts at 10 ms. At 10 s it
 //     sees nothing. Its score is one for all services of a supervisor.
 //   - Flink starts every minute at worst, and then forgets all in an hour.
@@ -179,7 +179,7 @@ every     evenkeel  OTP 1/5   OTP 5/5   kubelet   client-go suture    Flink
 	}
 }
 
-// The periods that each rule does not see, to the point where it does.
+// The longest period of failures that each rule sees, and one that it does not.
 func TestPeersBlindPeriods(t *testing.T) {
 	slows := func(r rule, ran time.Duration) bool {
 		now, first := ran, time.Duration(-1)
@@ -210,9 +210,9 @@ func TestPeersBlindPeriods(t *testing.T) {
 	}
 }
 
-// A day of failures, then 11 good minutes: the next wait says what is left of
-// the day. Ours goes down the stairs, level by level; a cliff restarts at full
-// speed what has worked once.
+// After a day of failures and 11 good minutes, the next wait shows what is left of the
+// day. Ours goes down level by level. A rule that forgets everything restarts at full
+// speed after one good run.
 func TestPeersAfterOneGoodRun(t *testing.T) {
 	want := map[string][2]time.Duration{ // from, to
 		"evenkeel":  {4 * time.Minute, 5 * time.Minute},

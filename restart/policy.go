@@ -15,36 +15,41 @@ import (
 	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
-// A Policy says when something that ended may start again. It counts in
-// levels: a failure takes the level up by one, each Stable of a run takes it
-// down by one before that, and each level has its delay. The highest level is
-// the first with the longest delay. As Stable exceeds Max, whatever fails
-// faster than that backs off, at any period.
+// A Policy says when something that ended may start again. It counts in levels, and
+// each level has its delay:
 //
-// The bounds, for any mixture of failures, unless Factor is 1:
-//   - What always fails within Stable starts at most 10 × (1 + Jitter) times,
-//     rounded up, within any 10 × Max once it is at the highest level. With the
-//     defaults that is 11 starts in 50 minutes, from the tenth failure on.
-//   - No 10 × Max has more failures than the first one of what never works: with
-//     the defaults 19.
-//   - A run of one Stable for each level forgives it all: with the defaults 1 h
+//   - A run takes the level down by one for each Stable that it lasted. A failure then
+//     takes it up by one.
+//   - Level 0 has no delay, level 1 has Min, and each further level Factor times the
+//     one before, up to Max with the jitter. The first level with the longest delay is the highest.
+//
+// Since Stable exceeds Max, whatever fails faster than Stable backs off, at any
+// period. The log lines give the level as backoff, because level is slog's own key.
+//
+// Unless Factor is 1, these bounds hold for any mixture of failures:
+//   - At the highest level, something that always fails within Stable starts at most
+//     10 × (1 + Jitter) times, rounded up, within any 10 × Max. With the defaults
+//     that is 11 starts in 50 minutes, from the tenth failure on.
+//   - No 10 × Max has more failures than the first 10 × Max of something that never
+//     works. With the defaults that is 19.
+//   - A run of one Stable for each level forgives everything. With the defaults, 1 h
 //     40 min forgive even a day of failures.
 //
-// A [Ledger] keeps to them too, and says which starts they do not cover.
+// A [Ledger] keeps to these bounds too, and says which starts they do not cover.
 //
-// The zero Policy is the documented default.
+// The zero Policy has the defaults that its fields document.
 type Policy struct {
-	Min    time.Duration // delay of level 1, at most Max; 0 means 1 s
-	Max    time.Duration // bound on every delay, jitter included; 0 means 5 min
-	Factor float64       // from each level to the next, at least 1: all delays are Min; 0 means 2
-	Jitter float64       // the part of a delay added by chance at most, up to 1; 0 means 0.1, negative none
-	Stable time.Duration // a run this long forgives one level; more than Max; 0 means 10 min
+	Min    time.Duration // delay of level 1; at most Max; 0 means 1 s
+	Max    time.Duration // longest delay, including jitter; 0 means 5 min
+	Factor float64       // growth of the delay with each level; at least 1, which makes all delays Min; 0 means 2
+	Jitter float64       // largest fraction of a delay that is added at random; at most 1; 0 means 0.1, negative none
+	Stable time.Duration // how long a run must last to forgive one level; more than Max; 0 means 10 min
 
-	Logger *slog.Logger // gets each failure and wait, as a warning; nil means slog.Default
+	Logger *slog.Logger // gets a warning for each failure and its wait; nil means slog.Default
 }
 
-// filled returns p with its defaults in place. A negative Jitter stays, so that
-// filling twice changes nothing.
+// filled returns p with its defaults set. A negative Jitter stays, so filling twice
+// changes nothing.
 func (p Policy) filled() Policy {
 	def := func(d *time.Duration, v time.Duration) {
 		if *d == 0 {
@@ -63,14 +68,14 @@ func (p Policy) filled() Policy {
 	return p
 }
 
-// Validate returns an error that names the field of a policy that cannot work.
+// Validate returns an error that names the first field that cannot work, or nil.
 func (p Policy) Validate() error {
 	p = p.filled()
 	switch {
 	case p.Min < 0:
 		return fmt.Errorf("restart: Min: %v is negative; 0 means 1s", p.Min)
 	case p.Max < p.Min:
-		return fmt.Errorf("restart: Max: %v is under Min, %v; raise it or lower Min", p.Max, p.Min)
+		return fmt.Errorf("restart: Max: %v is less than Min, %v; raise it or lower Min", p.Max, p.Min)
 	case !(p.Factor >= 1) || math.IsInf(p.Factor, 0):
 		return fmt.Errorf("restart: Factor: %v must be a number of at least 1, or delays shrink; 0 means 2", p.Factor)
 	case p.Factor > 1 && p.Min < p.Max && float64(p.Min)*(p.Factor-1) < 1:
@@ -83,25 +88,24 @@ func (p Policy) Validate() error {
 	return nil
 }
 
-// still is a clock that stands: the steps do not depend on the time.
+// still is a stopped clock: the delays do not depend on the time.
 type still struct{}
 
 func (still) Now() time.Time { return time.Time{} }
 
-// at returns the delay of a level without jitter, and the level: the highest there
-// is if the given one is above that.
+// at returns a level and its delay without jitter. A level above the highest is taken
+// as the highest.
 func (p Policy) at(level int) (int, time.Duration) {
 	jitter := max(p.Jitter, 0)
 	// Rounded up, so that the longest delays keep the bound on starts.
 	top := p.Max - time.Duration(float64(p.Max)*jitter/(1+jitter))
-	// Only NextBackOff is used: the other ways of waiting reset what was set.
-	// Not its constructor, which allocates and gives up after 15 min by default.
+	// Not by its constructor, which allocates and gives up after 15 min by default.
 	b := backoff.ExponentialBackOff{InitialInterval: min(p.Min, top), Multiplier: p.Factor, MaxInterval: top, Clock: still{}}
 	b.Reset()
 	var d time.Duration
 	for n := range level {
 		next := b.NextBackOff()
-		if next == d { // at the top, or Factor is 1
+		if next == d { // the highest level, or Factor is 1
 			return n, d
 		}
 		d = next
@@ -109,18 +113,17 @@ func (p Policy) at(level int) (int, time.Duration) {
 	return level, d
 }
 
-// Delay returns how long to wait at a level, without jitter. Level 0 and below
-// wait for nothing.
+// Delay returns the delay of a level, without jitter. It is 0 for level 0 and below.
 func (p Policy) Delay(level int) time.Duration {
 	_, d := p.filled().at(level)
 	return d
 }
 
-// decide is the one rule: it returns the level after a run, and how long to
-// wait before the next. What the run asked for by [RetryAfter] is the least.
+// decide is the one rule: it returns the level after a run, and how long to wait
+// before the next, but no less than asked, from [RetryAfter].
 //
-// It is pure. The jitter comes from a hash of what identifies the run, so the
-// same run decides the same. p is filled and valid.
+// It is pure: run identifies the run and seeds the jitter, so the same run always has
+// the same wait. p must be filled and valid.
 func (p Policy) decide(level int, ran time.Duration, failed bool, asked time.Duration, run int64) (int, time.Duration) {
 	level -= int(min(max(ran, 0)/p.Stable, time.Duration(level)))
 	if failed {
@@ -132,15 +135,15 @@ func (p Policy) decide(level int, ran time.Duration, failed bool, asked time.Dur
 	return level, max(d, asked)
 }
 
-// Wrap returns a function that runs f again after an error or a panic, waiting
-// as the policy says. It fits lifecycle.Group.Go. It returns nil if f does, f's
-// error if that is [Permanent] or ctx has ended, and ctx's cause if ctx ends
-// during a wait, which ends the wait at once. A policy that is not valid runs
-// nothing and returns its error, marked as permanent.
+// Wrap returns a function that runs f, and runs it again after each error or panic,
+// once the policy's wait is over. It fits lifecycle.Group.Go. The function returns:
+//   - nil, if f returns nil;
+//   - f's error, if that is [Permanent] or ctx has ended;
+//   - ctx's cause, if ctx ends during a wait, which ends the wait at once;
+//   - Validate's error marked as permanent, without running f, if p is not valid.
 //
-// Each error that is followed by a wait is logged as a warning. A panic is logged
-// as an error, with its stack, and counts as a failure; so it does not reach the
-// group.
+// Each error that leads to a wait is logged as a warning. A panic counts as a failure
+// and does not reach the group. It is logged as an error, with its stack.
 func (p Policy) Wrap(f func(context.Context) error) func(context.Context) error {
 	if f == nil {
 		panic("restart: Policy.Wrap: nil function")
@@ -154,7 +157,7 @@ func (p Policy) Wrap(f func(context.Context) error) func(context.Context) error 
 		for level := 0; ctx.Err() == nil; {
 			began := time.Now()
 			err := once(ctx, filled.Logger, f)
-			if err == nil || ctx.Err() != nil || !filled.backOff(ctx, &level, began, err) {
+			if err == nil || ctx.Err() != nil || !filled.retry(ctx, &level, began, err) {
 				return err
 			}
 		}
@@ -162,10 +165,10 @@ func (p Policy) Wrap(f func(context.Context) error) func(context.Context) error 
 	}
 }
 
-// backOff sets the level after a failure and waits, or reports that a restart
-// cannot mend it. It is a function of its own for its frame: thousands of
-// functions that run do without it, in a goroutine's first stack.
-func (p *Policy) backOff(ctx context.Context, level *int, began time.Time, err error) (again bool) {
+// retry sets the level after a failure and waits, or reports false if a restart
+// cannot mend it. Its frame is large, so it is a separate function: while f runs, the
+// rest fits into a goroutine's first stack, which counts if thousands run.
+func (p *Policy) retry(ctx context.Context, level *int, began time.Time, err error) (again bool) {
 	if wire.IsPermanent(err) {
 		return false
 	}
@@ -173,11 +176,11 @@ func (p *Policy) backOff(ctx context.Context, level *int, began time.Time, err e
 	var wait time.Duration
 	*level, wait = p.decide(*level, ran, true, retryAfter(err), began.UnixNano())
 	p.Logger.WarnContext(ctx, "restart wait", "error", err, "ran", logs.Seconds(ran), "backoff", *level, "wait", logs.Seconds(wait))
-	_ = sleep(ctx, wait) // the loop sees ctx
+	_ = sleep(ctx, wait) // the loop checks ctx
 	return true
 }
 
-// once calls f, with a panic as an error. A Goexit goes on to end the caller.
+// once calls f and returns its panic as an error. A Goexit in f ends the caller too.
 func once(ctx context.Context, log *slog.Logger, f func(context.Context) error) (err error) {
 	labels.Call(ctx, logs.Loud(log), "restart", f, func(e error) { err = e })
 	return err
@@ -188,8 +191,9 @@ type permanent struct{ error }
 func (e *permanent) Unwrap() error   { return e.error }
 func (e *permanent) Permanent() bool { return true }
 
-// Permanent marks err as one that a restart cannot mend. Wrap returns it, and
-// lifecycle.ExitCode makes it 78, for RestartPreventExitStatus=78. Nil stays nil.
+// Permanent marks err as one that no restart can fix. Wrap returns such an error
+// instead of trying again. lifecycle.ExitCode returns 78 for it, which suits systemd's
+// RestartPreventExitStatus=78. If err is nil, Permanent returns nil.
 func Permanent(err error) error {
 	if err == nil {
 		return nil
@@ -204,9 +208,10 @@ type after struct {
 
 func (e *after) Unwrap() error { return e.error }
 
-// RetryAfter marks err with what the other side said: to wait d at least. Wrap
-// waits that long if the policy's delay is less, even beyond Max; the level
-// is not touched. The longest of several in one error counts. Nil stays nil.
+// RetryAfter marks err with the least time to wait before the next try, as the other
+// side asked for it. [Policy.Wrap] and [Ledger.Begin] wait for d if the policy's delay
+// is shorter, even beyond Max. The level does not change. If one error has several
+// marks, the longest counts. If err is nil, RetryAfter returns nil.
 func RetryAfter(err error, d time.Duration) error {
 	if err == nil {
 		return nil

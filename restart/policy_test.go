@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// quiet is for what a test makes fail many times.
+// quiet is for tests with many failures.
 var quiet = slog.New(slog.DiscardHandler)
 
 var errRun = errors.New("run failed")
@@ -50,8 +50,8 @@ func TestDelay(t *testing.T) {
 	}
 }
 
-// A delay and its jitter stay within Max; the same run decides the same, runs
-// that begin close together do not.
+// A delay and its jitter stay within Max. The same run has the same wait; runs that
+// begin close together have different ones.
 func TestJitter(t *testing.T) {
 	for _, p := range []Policy{{}, {Jitter: 0.25}, {Jitter: 1}, {Jitter: -1}, {Jitter: math.Inf(-1)}, {Max: 1, Min: 1}, {Max: 10, Min: 1, Jitter: 0.9}, {Max: math.MaxInt64 - 1, Stable: math.MaxInt64, Jitter: 1e-9}} {
 		p = p.filled()
@@ -110,8 +110,8 @@ func TestLevel(t *testing.T) {
 	}
 }
 
-// Whatever fails faster than Stable gets to the longest delay, at any period;
-// where there is a factor that can.
+// Whatever fails faster than Stable gets to the longest delay, at any period, if Factor
+// exceeds 1.
 func TestNoBlindPeriod(t *testing.T) {
 	for _, p := range []Policy{{}, {Factor: 1}, {Min: 2, Factor: 1.5}, {Min: 10, Factor: 1.1, Max: time.Millisecond}, {Min: 5 * time.Minute}} {
 		if err := p.Validate(); err != nil {
@@ -146,9 +146,9 @@ func TestValidate(t *testing.T) {
 		{Policy{Min: 1, Max: 1, Factor: 1.5}, ""}, // has nothing to raise
 		{Policy{Min: 2, Factor: 1.5}, ""},
 		{Policy{Min: -1}, "Min: -1ns is negative; 0 means 1s"},
-		{Policy{Min: time.Hour}, "Max: 5m0s is under Min, 1h0m0s; raise it or lower Min"},
-		{Policy{Max: s / 2}, "Max: 500ms is under Min, 1s; raise it or lower Min"},
-		{Policy{Max: -1}, "Max: -1ns is under Min, 1s; raise it or lower Min"},
+		{Policy{Min: time.Hour}, "Max: 5m0s is less than Min, 1h0m0s; raise it or lower Min"},
+		{Policy{Max: s / 2}, "Max: 500ms is less than Min, 1s; raise it or lower Min"},
+		{Policy{Max: -1}, "Max: -1ns is less than Min, 1s; raise it or lower Min"},
 		{Policy{Factor: 0.5}, "Factor: 0.5 must be a number of at least 1, or delays shrink; 0 means 2"},
 		{Policy{Factor: -2}, "Factor: -2 must be a number of at least 1, or delays shrink; 0 means 2"},
 		{Policy{Factor: nan}, "Factor: NaN must be a number of at least 1, or delays shrink; 0 means 2"},
@@ -229,13 +229,13 @@ func TestWrap(t *testing.T) {
 	}
 }
 
-// temporary is somebody else's error that says that it is not permanent.
+// temporary is a foreign error that says that it is not permanent.
 type temporary struct{ error }
 
 func (temporary) Permanent() bool { return false }
 
-// The marks are found anywhere in what an error wraps, and Wrap returns the
-// error as it was, with what was said around the mark.
+// A mark counts anywhere in the chain of an error, and Wrap returns the whole error,
+// with the text around the mark.
 func TestMarks(t *testing.T) {
 	wrap := func(err error) error { return fmt.Errorf("outer: %w", err) }
 	both := func(errs ...error) error { return fmt.Errorf("two: %w, %w", errs[0], errs[1]) }
@@ -314,7 +314,7 @@ level=WARN msg="restart wait" error="run failed" ran=60s backoff=3 wait=3600s
 	})
 }
 
-// Ending ctx ends a wait at once and leaves no goroutine; one that has ended
+// The end of ctx ends a wait at once and leaves no goroutine. A ctx that has ended
 // starts nothing.
 func TestWrapWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -7,11 +7,11 @@ import (
 	"slices"
 )
 
-// A salt is a ring's own, the same in all of its records.
+// A salt differs between rings, and is the same in all records of one.
 type salt [16]byte
 
-// salt returns the ring's salt: before its first record the given one, or a new
-// one if that is none.
+// salt returns the ring's salt. A ring without records takes s, or a new salt if s is
+// zero.
 func (h history) salt(s salt) salt {
 	if len(h) > 0 {
 		return h[0].salt
@@ -22,14 +22,14 @@ func (h history) salt(s salt) salt {
 	return s
 }
 
-// fingerprint returns 4 bytes of a session's hash, never 0. The session cannot
-// be read from it; who has the file, and so the salt, can test a guess.
+// fingerprint returns 4 bytes of a session's hash, never 0. It does not reveal the
+// session, but a reader of the file has the salt and can test a guess.
 func (s salt) fingerprint(session string) uint32 {
 	sum := sha256.Sum256(append(s[:], session...))
 	return max(1, binary.LittleEndian.Uint32(sum[:]))
 }
 
-// prints are the fingerprints that fit into a record; 0 is none.
+// prints are the fingerprints that fit into a record. Unused places are 0.
 type prints [8]uint32
 
 // both returns those of a that are in b too.
@@ -37,9 +37,9 @@ func both(a []uint32, b prints) []uint32 {
 	return slices.DeleteFunc(slices.Clone(a), func(f uint32) bool { return f == 0 || !slices.Contains(b[:], f) })
 }
 
-// cut returns the fingerprints of the sessions that run cut, those first that
-// the run before cut as well. Again is how many these are, and row is in how
-// many runs in a row, with this one, the same session was cut.
+// cut returns the fingerprints of the sessions that run cut. Those that the run before
+// cut too come first, and again is their number. Row is the longest row of runs, this
+// one included, that all cut the same session.
 func (h history) cut(run record, sessions []string) (cut prints, again, row int) {
 	var all, twice []uint32
 	for _, session := range sessions {

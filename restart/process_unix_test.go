@@ -27,7 +27,7 @@ import (
 // at names the environment variable with the path of a program's ledger or lock.
 const at = "EVENKEEL_TEST_PATH"
 
-// quick is a policy for processes that a test waits for.
+// quick is a policy for processes for which a test waits.
 var quick = Policy{Min: time.Microsecond, Max: time.Millisecond, Stable: time.Second, Jitter: -1, Logger: quiet}
 
 func must(err error) {
@@ -124,8 +124,8 @@ func programs() map[string]func() {
 	}
 }
 
-// Killed at any moment, a process leaves a ring in which all is what it wrote,
-// but the record of that moment at most.
+// If a process is killed at any moment, its ring holds all that it wrote, except at
+// most for the record of that moment.
 func TestLedgerKilled(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ledger")
 	t.Setenv(at, path)
@@ -178,7 +178,7 @@ func records(t *testing.T, path string) history {
 	return h
 }
 
-// Eight processes at once give no number twice and leave a whole ring.
+// Eight processes at once use no number twice and leave a whole ring.
 func TestLedgerRaces(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ledger")
 	t.Setenv(at, path)
@@ -209,8 +209,8 @@ func TestLedgerRaces(t *testing.T) {
 	}
 }
 
-// A process that replaces itself goes on with its run; another one with its id,
-// which is 1 in every container, does not.
+// A process that replaces itself continues its run. Another process with its id, which
+// is 1 in every container, does not.
 func TestLedgerExec(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ledger")
 	t.Setenv(at, path)
@@ -230,7 +230,7 @@ func TestLedgerExec(t *testing.T) {
 	}
 }
 
-// A process that gets the id of one that died is another one.
+// A process with the reused id of a dead one is another process.
 func TestLedgerProcessIDReused(t *testing.T) {
 	if why := no("unshare"); why != "" {
 		t.Skip("no process ids to give:", why)
@@ -249,7 +249,7 @@ func TestLedgerProcessIDReused(t *testing.T) {
 	}
 }
 
-// no says why there can be no namespaces of our own.
+// no returns why we cannot have our own namespaces.
 func no(tools ...string) string {
 	if runtime.GOOS != "linux" || os.Geteuid() != 0 {
 		return "it takes root on Linux"
@@ -265,8 +265,8 @@ func no(tools ...string) string {
 	return ""
 }
 
-// A ring that there is goes on when the disk is full; one that there is not
-// costs a warning. The disks are mounted where only the program sees them.
+// On a full disk, an existing ring goes on, and a missing one costs a warning. Only the
+// program sees the mounted disks.
 func TestLedgerFullDisk(t *testing.T) {
 	for name, mount := range map[string]string{
 		"tmpfs": "mount -t tmpfs -o size=256k none %[1]s/disk",

@@ -4,34 +4,31 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"hash/crc32"
 	"io"
 	"math"
-	"os"
-	"path/filepath"
 	"sort"
 	"time"
 )
 
-// A ring is one file of 64 slots, each with a record. Record n lies in slot n
-// modulo 64 and is written in place: a write that is torn costs that record
-// alone, and a full disk has room for it.
+// The ring is a file of 64 slots, with one record each. Record n is written in place,
+// to slot n modulo 64, so a torn write loses only that record, and a full disk does
+// not matter.
 const (
 	slots    = 64
 	slotSize = 256
 	ringSize = slots * slotSize
 )
 
-// A slot is 32 words of 8 bytes, little-endian. The first is this one, without
-// the byte that belongs to the lock; the last 4 bytes are the CRC-32C of all
-// between. A later version keeps these places.
+// A slot is 32 words of 8 bytes, little-endian. The first word is the head, whose
+// first byte belongs to the lock. The last 4 bytes are the CRC-32C of all from the
+// second byte on. A later version keeps these places.
 const (
 	magic   = "evkeel"
 	version = 1
 	head    = "\x00" + magic + "\x01"
 	sumAt   = slotSize - 4
-	saltAt  = 13 * 8 // after the words
+	saltAt  = 13 * 8 // after the 13 words
 	cutAt   = saltAt + 16
 )
 
@@ -39,39 +36,20 @@ func sum(slot []byte) uint32 {
 	return crc32.Checksum(slot[1:sumAt], crc32.MakeTable(crc32.Castagnoli))
 }
 
-// A cause is why a run ended.
-type cause uint8
-
-// Files of the time before ended have stopped for both.
-const (
-	open     cause = iota // it has not, as far as is known
-	stopped               // with nil, as a stop was requested
-	failed                // with an error
-	panicked              // in a *lifecycle.PanicError
-	refused               // with a [Permanent] error
-	died                  // without an End
-	ended                 // with nil, though no stop was requested
-	causes
-)
-
-func (c cause) String() string {
-	return [...]string{"open", "stopped", "failed", "panicked", "permanent", "died", "ended"}[c]
-}
-
-// A record is the start of a run, if its cause is open, or else its end.
+// A record is the start of a run if its cause is open, and its end otherwise.
 type record struct {
 	seq   uint64 // from 1
 	run   uint64 // the seq of the run's start
 	cause cause
-	level int           // a start: that it was made at; an end: that it leads to
-	took  time.Duration // a start: what it waited; an end: how long the run lasted
-	asked time.Duration // an end: the longest [RetryAfter]
+	level int           // a start: the level it began at; an end: the level it leads to
+	took  time.Duration // a start: how long it waited; an end: how long the run lasted
+	asked time.Duration // an end: the longest [RetryAfter], or 0
 	pid   uint64
 	who   uint64 // from system.self
 	moment
 	salt salt
-	cuts int    // sessions cut
-	cut  prints // of these, as many as fit
+	cuts int    // how many sessions were cut
+	cut  prints // those of them that fit
 }
 
 func (r *record) encode() []byte {
@@ -91,13 +69,13 @@ func (r *record) encode() []byte {
 	return b
 }
 
-// isSlot reports whether a slot of any version was written here.
+// isSlot reports whether b has the head of a slot of any version.
 func isSlot(b []byte) bool { return string(b[1:1+len(magic)]) == magic }
 
 func seq(slot []byte) uint64 { return binary.LittleEndian.Uint64(slot[8:]) }
 
-// decode reads a slot. A record without a seq is none: the slot was never
-// written, or not to its end. Newer means that a later version wrote it.
+// decode reads a slot. If the slot is empty, torn or damaged, it returns a record
+// without a seq. Newer reports that a later version wrote the slot.
 func decode(b []byte) (r record, newer bool) {
 	if !isSlot(b) || binary.LittleEndian.Uint32(b[sumAt:]) != sum(b) {
 		return record{}, false
@@ -121,32 +99,29 @@ func decode(b []byte) (r record, newer bool) {
 	return r, false
 }
 
-// A history is the records of a ring, run by run, each run's in their order.
-type history []record
-
 var (
-	errBusy    = errors.New("another process holds it for longer than usual")
-	errNewer   = errors.New("a later version of this library writes it, so it is left alone")
-	errForeign = errors.New("it is not a ledger, so it is left alone; let Path name a file of the ledger's own")
-	errCorrupt = errors.New("it was a ledger, and none of its records can be read")
+	errBusy    = errors.New("another process has held its lock for longer than usual")
+	errNewer   = errors.New("a later version of this library wrote it, so it is left alone")
+	errForeign = errors.New("it is not a ledger, so it is left alone; set Path to a file that only the ledger uses")
+	errCorrupt = errors.New("it is a ledger, but none of its records can be read")
 )
 
-// read returns the records in f, and its size as far as the ring and one byte
-// more. It changes nothing and may be called while others write. An empty history
-// without an error is a file that never had a record.
+// read returns the records in f, and its size, but ringSize+1 if it is longer. It
+// changes nothing and may be called while others write. An empty history and a nil
+// error mean that the file never had a record.
 func read(f io.ReaderAt) (h history, size int, err error) {
-	b := make([]byte, ringSize+1) // one more, to see that there is no more
+	b := make([]byte, ringSize+1) // one more byte shows that the file is longer
 	n, err := f.ReadAt(b[1:], 1)
 	if err != nil && err != io.EOF {
 		return nil, 0, err
 	}
 	size = n + 1
 	if size <= ringSize && len(bytes.Trim(b, "\x00")) == 0 {
-		return nil, size, nil // made just now, or its maker died meanwhile
+		return nil, size, nil // just made, or its maker died before the first record
 	}
-	h = make(history, 0, slots+2) // and what may be appended
+	h = make(history, 0, slots+2) // with room for what is appended
 	slot := func(i int) []byte { return b[i*slotSize : (i+1)*slotSize] }
-	newest := 0 // maybe; from there on, the records are all but sorted
+	newest := 0 // unless it is damaged; from there on, the slots are almost sorted
 	for i := range slots {
 		if seq(slot(i)) > seq(slot(newest)) {
 			newest = i
@@ -168,7 +143,7 @@ func read(f io.ReaderAt) (h history, size int, err error) {
 	if len(h) == 0 {
 		return nil, size, err
 	}
-	// By index, as slices.SortFunc would copy two records to compare them.
+	// By index: slices.SortFunc would copy two records for each comparison.
 	less := func(i, j int) bool { return h[i].run < h[j].run || h[i].run == h[j].run && h[i].seq < h[j].seq }
 	if !sort.SliceIsSorted(h, less) {
 		sort.Slice(h, less)
@@ -176,53 +151,15 @@ func read(f io.ReaderAt) (h history, size int, err error) {
 	return h, size, nil
 }
 
-// runs yields each run's start and end, one of which may be none. Of several
-// ends the last counts: it is the run's own, if another process had taken the
-// run for dead.
-func (h history) runs(yield func(start, end record) bool) {
-	for i := 0; i < len(h); {
-		var start, end record
-		for run := h[i].run; i < len(h) && h[i].run == run; i++ {
-			if h[i].cause == open {
-				start = h[i]
-			} else {
-				end = h[i]
-			}
-		}
-		if !yield(start, end) {
-			return
-		}
-	}
-}
-
-// last returns the start and the end of the newest run, and whether there is a
-// record of this boot. If this boot has seen that end before, its clock says when.
-func (h history) last(boot uint64) (start, end record, seen bool) {
-	for i := len(h) - 1; i >= 0; i-- {
-		r := &h[i]
-		seen = seen || r.boot == boot
-		switch {
-		case r.run != h[len(h)-1].run:
-		case r.cause == open:
-			start = *r
-		case end.cause == open:
-			end = *r
-		case r.boot == boot && end.boot != boot:
-			end.moment = r.moment
-		}
-	}
-	return start, end, seen
-}
-
-// A ring in use.
+// A ring is the file in use, with its history.
 type ring struct {
-	*hold // nil if nothing can be written
+	*hold // nil if the file cannot be written
 	history
-	err error // why not
+	err error // why it cannot
 }
 
-// edit calls do with the ring at path, which no other process writes meanwhile.
-// If the file can be read only, do gets its history, and else none.
+// edit calls do with the ring at path, under the file's lock. If the file can only be
+// read, do gets the history without a hold.
 func (s *system) edit(path string, do func(*ring)) {
 	h, err := s.grab(path)
 	for end := time.Now().Add(100 * time.Millisecond); h == nil && err == nil && time.Now().Before(end); {
@@ -239,7 +176,7 @@ func (s *system) edit(path string, do func(*ring)) {
 		return
 	}
 	if err == nil {
-		err = errBusy // its holder may have been stopped meanwhile
+		err = errBusy // its holder may be a stopped process
 	}
 	r := ring{err: err}
 	if f, err := s.look(path); err == nil {
@@ -251,80 +188,18 @@ func (s *system) edit(path string, do func(*ring)) {
 	do(&r)
 }
 
-// load reads the ring, and mends the file first.
-func (h *hold) load(path string) (history, error) {
-	old, size, err := read(h)
-	isNew := len(old) == 0
-	switch {
-	case err == errCorrupt:
-		err = quarantine(path)
-	case err == nil && (isNew || size != ringSize):
-		err = h.mend(path, size, isNew)
-	}
-	return old, err
-}
-
-// quarantine moves a damaged ledger out of the way, beside itself if path is a
-// symbolic link. Its lock is held, so no other process moves the next one. It
-// returns an error in any case: what the file should have told is not known.
-//
-// Windows does not let an open file be moved. There it stays until it is moved by
-// hand, and is of no use.
-func quarantine(path string) error {
-	const most = 10
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real
-	}
-	for n := range most {
-		moved := path + ".corrupt"
-		if n > 0 {
-			moved = fmt.Sprintf("%s.%d", moved, n)
-		}
-		if _, err := os.Lstat(moved); err == nil {
-			continue
-		}
-		if err := os.Rename(path, moved); err != nil {
-			return errors.Join(errCorrupt, err)
-		}
-		return fmt.Errorf("%w; it is %s now", errCorrupt, moved)
-	}
-	return fmt.Errorf("%w; it stays, as there are %d files like %s.corrupt: remove them", errCorrupt, most, path)
-}
-
-// mend gives a file of this size its blocks, by zeros rather than fallocate: that
-// needs no call of each system, and leaves nothing to be changed in the file's
-// tree when the disk is full. A directory that cannot be synced may lose a new
-// file in a loss of power, and nothing else.
-func (h *hold) mend(path string, size int, isNew bool) error {
-	if isNew {
-		size = 1
-	}
-	if size > ringSize {
-		return h.Truncate(ringSize)
-	}
-	if _, err := h.WriteAt(make([]byte, ringSize-size), int64(size)); err != nil {
-		return err
-	}
-	if isNew {
-		if dir, err := os.Open(filepath.Dir(path)); err == nil {
-			dir.Sync()
-			dir.Close()
-		}
-	}
-	return h.Sync()
-}
-
-// append writes a record as the next one. It returns none that is not written;
-// one that could not be synced is, and outlives the process at least.
+// append writes a record as the next one, and returns it, or none if it could not be
+// written. A record that could not be synced is returned with the error: it outlives
+// the process, if not the machine.
 func (r *ring) append(rec record) (record, error) {
 	if r.hold == nil {
 		return record{}, r.err
 	}
-	rec.seq, rec.salt = rec.run+1, r.salt(rec.salt) // also if the file with its start is gone
+	rec.seq, rec.salt = rec.run+1, r.salt(rec.salt) // even if the file with its start is gone
 	for i := range r.history {
 		rec.seq = max(rec.seq, r.history[i].seq+1)
 	}
-	if rec.run == 0 { // a start, or an end whose start was not written
+	if rec.run == 0 { // a start, or an end without a recorded start
 		rec.run = rec.seq
 	}
 	written, err := r.put(rec)
@@ -335,7 +210,7 @@ func (r *ring) append(rec record) (record, error) {
 	return rec, err
 }
 
-// put writes a record into its slot and syncs it.
+// put writes a record to its slot and syncs the file.
 func (r *ring) put(rec record) (written bool, err error) {
 	if _, err := r.WriteAt(rec.encode()[1:], int64(rec.seq%slots)*slotSize+1); err != nil {
 		return false, err

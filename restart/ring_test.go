@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// seal gives a slot the sum that it should have.
+// seal writes the right sum to a slot.
 func seal(slot []byte) []byte {
 	binary.LittleEndian.PutUint32(slot[sumAt:], sum(slot))
 	return slot
@@ -41,7 +41,7 @@ func TestLedgerNewer(t *testing.T) {
 	})
 }
 
-// full returns a ring that has come round.
+// full returns a ring whose slots are all in use.
 func full() []byte {
 	b := make([]byte, ringSize)
 	s := salt{1, 2, 3}
@@ -55,7 +55,7 @@ func full() []byte {
 	return b
 }
 
-// Of a full ring one damaged byte costs one record at most.
+// A damaged byte costs a full ring at most one record.
 func TestRingDamage(t *testing.T) {
 	b := full()
 	whole, _, err := read(bytes.NewReader(b))
@@ -88,7 +88,7 @@ func TestRingDamage(t *testing.T) {
 	}
 }
 
-// A slot that somebody copied to another place is none.
+// A slot that was copied to another place does not count.
 func TestRingCopiedSlot(t *testing.T) {
 	b := full()
 	copy(b[5*slotSize:6*slotSize], b[9*slotSize:])
@@ -97,8 +97,8 @@ func TestRingCopiedSlot(t *testing.T) {
 	}
 }
 
-// Any slot that decodes is one that encodes to the same, and no history makes a
-// wait longer than Max or what was asked for.
+// A slot that decodes encodes to the same bytes. No history makes a wait longer than
+// Max or what RetryAfter asked for.
 func FuzzDecode(f *testing.F) {
 	b := full()
 	f.Add(b[:slotSize], int64(1), int64(1), uint64(1))
@@ -107,7 +107,7 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, slot []byte, wall, up int64, boot uint64) {
 		slot = append(bytes.Clone(slot), make([]byte, slotSize)...)[:slotSize]
 		if r, _ := decode(slot); r.seq == 0 {
-			// So that more than the sum is tried.
+			// With the right sum, the other checks are tried too.
 			copy(slot, head)
 			seal(slot)
 		}
@@ -132,8 +132,7 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// Of a full ring that is cut or goes on at any length, each whole slot is a record,
-// whatever follows it.
+// If a full ring is cut or extended to any length, each whole slot is still a record.
 func FuzzLength(f *testing.F) {
 	f.Add(uint16(0), []byte{})
 	f.Add(uint16(ringSize), []byte{1})
@@ -156,7 +155,7 @@ func FuzzLength(f *testing.F) {
 	})
 }
 
-// Who deletes the file during a run loses the history and nothing else.
+// If the file is deleted during a run, the history is lost and nothing else.
 func TestLedgerDeleted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -19,8 +19,8 @@ var periods = []time.Duration{
 	30 * time.Second, time.Minute, 150 * time.Second, 5 * time.Minute, 8 * time.Minute, 10*time.Minute - 1,
 }
 
-// simulate returns when the runs begin that p starts between begin and end,
-// where run says how long the nth of them lasts and whether it then fails.
+// simulate returns when p starts runs between begin and end. Run says how long the nth
+// of them lasts, and whether it then fails.
 func simulate(p Policy, begin, end time.Time, run func(n int) (time.Duration, bool)) []time.Time {
 	p = p.filled()
 	var starts []time.Time
@@ -47,9 +47,9 @@ func busiest(starts []time.Time, from time.Time, window time.Duration) (most int
 	return most
 }
 
-// What Wrap starts, and when, with the longest delay reached: at most 11 times
-// in 10 × Max, after the first such window, at any period. 1,000 runs of it for
-// each, one after another on the clock of a bubble, so each has other jitter.
+// Once the longest delay is reached, Wrap starts f at most 11 times in 10 × Max, at any
+// period. Each period has 1,000 runs, one after another on the clock of a bubble, so
+// each has different jitter.
 //
 // A quarter as jitter, or any even chance beyond 2/9, could not keep to it: the
 // mean delay at the top is Max × (1 + Jitter/2)/(1 + Jitter), 0.9 Max with a
@@ -130,9 +130,8 @@ func TestStartRateOfPolicies(t *testing.T) {
 	}
 }
 
-// script makes the runs of a service that mostly fails at once, at times lasts,
-// and seldom lasts for hours. Of those that end well a wrapped function knows
-// nothing, the ledger does.
+// script makes the runs of a service that mostly fails at once, sometimes lasts, and
+// seldom lasts for hours. Only a ledger sees runs that end well; Wrap does not.
 func script(seed int64, p Policy) func(int) (time.Duration, bool) {
 	r := rand.New(rand.NewPCG(uint64(seed), 2))
 	return func(int) (time.Duration, bool) {
@@ -149,9 +148,9 @@ func script(seed int64, p Policy) func(int) (time.Duration, bool) {
 	}
 }
 
-// Whatever the mixture, no window holds more failing runs than the first one of
-// a service that never worked: the ten levels, and the longest delays after
-// them. Runs that end well do not count: at level 0 nothing slows them.
+// Whatever the mixture, no window has more failures than the first one of a service
+// that never works: the ten levels, and the longest delays after them. Runs that end
+// well do not count, because at level 0 nothing slows them.
 func TestMixed(t *testing.T) {
 	p := Policy{}.filled()
 	window := 10 * p.Max
@@ -263,7 +262,7 @@ func TestForgiven(t *testing.T) {
 	}
 }
 
-// What takes the machine down with it, or has a supervisor do so, is slowed too.
+// A service that makes the machine reboot, itself or by its supervisor, is slowed too.
 func TestLedgerReboots(t *testing.T) {
 	for _, says := range []bool{true, false} {
 		for _, ran := range []time.Duration{time.Second, time.Minute} {

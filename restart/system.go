@@ -14,29 +14,29 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// A system is what a [Ledger] and a [Lock] ask of the machine. Tests put faults
-// and other clocks in its place.
+// A system is what a [Ledger] and a [Lock] need from the machine. Tests replace it, to
+// have faults and other clocks.
 type system struct {
-	open func(path string) (file, error)  // for reading and writing; makes it if there is none
+	open func(path string) (file, error)  // for reading and writing; creates a missing file
 	look func(path string) (file, error)  // for reading
 	lock func(*flock.Flock) (bool, error) // TryLock
 	now  func() moment
-	self func() uint64 // names this process and no other; 0: it cannot be told
+	self func() uint64 // identifies this process and no other; 0 if that is impossible
 }
 
 type file interface {
 	io.ReaderAt
 	io.WriterAt
 	io.Closer
-	at(path string) (bool, error) // whether it is what the path leads to
-	size() int64                  // when it was opened
-	Sync() error                  // of the data at least
+	at(path string) (bool, error) // reports whether the path leads to this file
+	size() int64                  // at the time it was opened
+	Sync() error                  // at least the data
 	Truncate(size int64) error
 }
 
-var errNotRegular = errors.New("it is not a regular file, so it is left alone; let Path name a file of its own")
+var errNotRegular = errors.New("it is not a regular file, so it is left alone; set Path to a file that nothing else uses")
 
-// machine is the system there is.
+// machine returns the real system.
 func machine() *system {
 	boot := sync.OnceValue(func() uint64 { return hash(bootID()) })
 	return &system{
@@ -61,7 +61,7 @@ func machine() *system {
 	}
 }
 
-// hash returns 0 for what is not known, "".
+// hash returns 0 for "", which stands for unknown.
 func hash(s string) uint64 {
 	if s == "" {
 		return 0
@@ -71,29 +71,28 @@ func hash(s string) uint64 {
 	return h.Sum64()
 }
 
-// A moment is a time on two clocks. The one since the boot is not stepped by
-// anybody and goes on while the machine sleeps, so it is the one that counts
-// within a boot. On a system without one, it is the wall clock again.
+// A moment is a time on two clocks. Within a boot, up counts: that clock cannot be set
+// and goes on while the machine sleeps. On a system without one, up is the wall clock.
 type moment struct {
 	wall int64  // ns since 1970
 	up   int64  // ns since the boot
-	boot uint64 // which boot; 0 where it is not known
+	boot uint64 // which boot; 0 if unknown
 }
 
-// since returns how long it is since m in the same boot, never less than 0.
+// since returns the time from earlier to m, both of the same boot, and at least 0.
 func (m moment) since(earlier moment) time.Duration {
 	return time.Duration(max(0, m.up-earlier.up))
 }
 
-// A hold is a file with its kernel lock. Windows keeps others, and our own other
-// handle, from the byte that is locked, the first one: nothing is kept there.
+// A hold is a file with its kernel lock. Windows denies the locked byte, which is the
+// first, to other processes and to our own other handle, so nothing is kept there.
 type hold struct {
 	file
 	lock *flock.Flock
 }
 
-// grab locks the file at path, which it makes if there is none. It returns nil
-// if another process has the lock.
+// grab locks the file at path, and creates it if it is missing. It returns nil if
+// another process has the lock.
 func (s *system) grab(path string) (*hold, error) {
 	f, err := s.open(path)
 	if err != nil {
@@ -102,7 +101,7 @@ func (s *system) grab(path string) (*hold, error) {
 	lock := flock.New(path, flock.SetFlag(os.O_RDWR|syscall.O_NONBLOCK))
 	ok, err := s.lock(lock)
 	if ok {
-		// The path led to f before and leads to it now, so it is f that is locked.
+		// The path led to f before the lock and leads to f now, so f is locked.
 		if ok, err = f.at(path); ok {
 			return &hold{f, lock}, nil
 		}
@@ -110,12 +109,12 @@ func (s *system) grab(path string) (*hold, error) {
 	}
 	f.Close()
 	if errors.Is(err, fs.ErrNotExist) {
-		err = nil // deleted meanwhile: who has the next file has the lock
+		err = nil // f was deleted meanwhile: the lock is that of the next file
 	}
 	return nil, err
 }
 
-// release lets go of the lock.
+// release closes the file and unlocks it.
 func (h *hold) release() error {
 	return errors.Join(h.Close(), h.lock.Unlock())
 }

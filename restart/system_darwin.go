@@ -8,21 +8,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bootID names the boot.
+// bootID identifies the boot.
 func bootID() string {
 	id, _ := unix.Sysctl("kern.bootsessionuuid")
 	return id
 }
 
-// uptime returns the time since about the boot, sleep included.
+// uptime returns the time since about the boot, including sleep.
 func uptime() (time.Duration, bool) {
 	var t unix.Timespec
 	err := unix.ClockGettime(unix.CLOCK_MONOTONIC_RAW, &t)
 	return time.Duration(t.Nano()), err == nil
 }
 
-// started returns what no other process of this boot has: the process id, and
-// the time of its start, as ids are used again.
+// started identifies this process within the boot: by its id, and by its start time,
+// because ids are reused.
 func started() string {
 	p, err := unix.SysctlKinfoProc("kern.proc.pid", os.Getpid())
 	if err != nil {

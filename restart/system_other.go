@@ -4,8 +4,8 @@ package restart
 
 import "time"
 
-// Without the boot all times are the wall clock's, and without the start
-// processes cannot be told apart.
+// Without a boot id, all times are from the wall clock. Without a start time, processes
+// cannot be distinguished.
 func bootID() string                { return "" }
 func uptime() (time.Duration, bool) { return 0, false }
 func started() string               { return "" }

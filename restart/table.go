@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// Table returns the runs that the ledger knows, oldest first, as a table for
-// people: when each began, at which level and after which wait, how long it
-// lasted, what ended it, and how many sessions it cut, "again" those that the
-// run before had cut too. An open run still goes on, or died since.
+// Table returns the runs in the ledger as a table for people, oldest first. A line
+// says when the run began, its level, how long it waited, its process id, how long it
+// lasted, how it ended, and how many sessions it cut, with "again" those that the run
+// before cut too. A run whose end is open is still running, or has died.
 //
-// It reads the file and changes nothing, also while others use it.
+// Table only reads the file. It may be called while other processes use the ledger.
 func (l *Ledger) Table() (string, error) {
 	f, err := machine().look(l.Path)
 	if err != nil {
@@ -28,7 +28,7 @@ func (l *Ledger) Table() (string, error) {
 	fmt.Fprintln(t, "BEGAN\tLEVEL\tWAITED\tPID\tLASTED\tEND\tCUT")
 	var before prints
 	for start, end := range h.runs {
-		began, level, waited := end.wall-int64(end.took), "?", "?" // where its start was overwritten
+		began, level, waited := end.wall-int64(end.took), "?", "?" // if its start was overwritten
 		if start.seq != 0 {
 			began, level, waited = start.wall, fmt.Sprint(start.level), short(start.took)
 		}

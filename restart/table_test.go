@@ -13,8 +13,8 @@ import (
 	"github.com/evenkeel-go/evenkeel/internal/labels"
 )
 
-// Who was cut by two runs in a row is counted, and first among those kept; the
-// file does not name them.
+// Sessions that two runs in a row cut are counted, and kept before others. The file
+// does not name them.
 func TestLedgerCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -85,7 +85,7 @@ func TestLedgerTable(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// While others have the lock, too.
+		// Also while another process has the lock.
 		h, err := w.grab(w.path)
 		if h == nil || err != nil {
 			t.Fatal(err)
@@ -112,7 +112,7 @@ func TestLedgerTable(t *testing.T) {
 	})
 }
 
-// Of a ring that has come round, the table knows what is left.
+// If old records were overwritten, the table shows what is left.
 func TestLedgerTableRound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -17,8 +17,8 @@ const (
 	stops
 )
 
-// year returns when a ledger starts runs within a year, by the same functions as
-// Begin and End, and how each of them ended. A supervisor starts them at once.
+// year returns when a ledger starts runs within a year, and how each run ended. It uses
+// the functions of Begin and End. A supervisor restarts at once.
 func year(p Policy, run func(n int) (time.Duration, outcome)) (starts []time.Time, ends []outcome) {
 	p = p.filled()
 	begin := time.Unix(0, 0)
@@ -46,8 +46,8 @@ func year(p Policy, run func(n int) (time.Duration, outcome)) (starts []time.Tim
 	return starts, ends
 }
 
-// only returns the starts after which the run ended in one of these ways, or all
-// the others.
+// only returns the starts of runs that ended in one of these ways, or those of all
+// others.
 func only(starts []time.Time, ends []outcome, all bool, how outcome) (some []time.Time) {
 	for i := range starts {
 		if (ends[i] == how) == all {
@@ -57,8 +57,8 @@ func only(starts []time.Time, ends []outcome, all bool, how outcome) (some []tim
 	return some
 }
 
-// A program that exits with 0 at once is a crash loop, whoever restarts it and
-// whatever other ways of failing it has. Once nothing slowed it at all.
+// A program that exits with 0 at once is a crash loop, whatever restarts it and however
+// else it fails. Once, nothing slowed it at all.
 func TestYearOfExits(t *testing.T) {
 	window := 50 * time.Minute
 	for name, run := range map[string]func(int) (time.Duration, outcome){
@@ -75,8 +75,8 @@ func TestYearOfExits(t *testing.T) {
 	}
 }
 
-// Requested stops in between cost nothing and forgive nothing: all starts but
-// those after them keep to the bounds, at the highest level and from the first.
+// Requested stops cost nothing and forgive nothing. All starts that do not follow one
+// keep to the bounds, at the highest level and from the first start.
 func TestYearOfStops(t *testing.T) {
 	window := 50 * time.Minute
 	for seed := range uint64(3) {
@@ -95,8 +95,8 @@ func TestYearOfStops(t *testing.T) {
 	}
 }
 
-// Whatever the mixture of short and long runs, no window has more that failed,
-// died or exited before Stable than the first one of what never works.
+// Whatever the mixture of short and long runs, no window has more failed runs than the
+// first one of a program that never works.
 func TestYearOfAll(t *testing.T) {
 	p, window, most := Policy{}.filled(), 50*time.Minute, 0
 	for seed := range uint64(10) {

@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// A terminal is a real one, with the program in it.
+// A terminal is a real terminal that runs the program.
 type terminal struct {
 	t      *testing.T
 	keys   *os.File // what a person has in front of them
@@ -55,13 +55,13 @@ func open(t *testing.T, args ...string) *terminal {
 		t.Fatal(err)
 	}
 	go func() {
-		b, _ := io.ReadAll(keys) // ends with EIO once no process has it open
+		b, _ := io.ReadAll(keys) // ends with EIO once no process is inside
 		x.seen <- string(b)
 	}()
 	return x
 }
 
-// end waits for the program's end, and checks what it leaves behind.
+// end waits until the program ends, and checks what it leaves behind.
 func (x *terminal) end(within time.Duration) (code int, seen string) {
 	x.t.Helper()
 	late := time.AfterFunc(within, func() { x.cmd.Process.Kill() })
@@ -110,7 +110,7 @@ func TestSignals(t *testing.T) {
 	}
 }
 
-// TestSecondInterrupt does not wait for an answer that ignores the first.
+// TestSecondInterrupt checks that a second Ctrl-C ends an answer that ignores the first.
 func TestSecondInterrupt(t *testing.T) {
 	x := open(t, "-stuck")
 	time.Sleep(200 * time.Millisecond)

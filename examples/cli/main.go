@@ -1,11 +1,11 @@
 //go:build unix
 
 // Cli shows fifteen answers as they are written, until a key or a signal ends it.
-// However that comes, the terminal is given back as it was and nothing runs on:
+// However it ends, it restores the terminal and leaves nothing running:
 //
 //	go -C examples/cli run .
 //
-// Ctrl-C or q asks for the end, a second Ctrl-C does not wait for it.
+// Ctrl-C or q asks it to end. A second Ctrl-C ends it without waiting.
 package main
 
 import (
@@ -26,7 +26,7 @@ const answers = 15
 var errQuit = fmt.Errorf("quit: %w", context.Canceled)
 
 func main() {
-	stuck := flag.Bool("stuck", false, "let one answer ignore that it is told to end")
+	stuck := flag.Bool("stuck", false, "let one answer ignore the request to end")
 	flag.Parse()
 	os.Exit(lifecycle.ExitCode(run("/dev/tty", *stuck)))
 }
@@ -40,7 +40,7 @@ func run(tty string, stuck bool) error {
 	if err != nil {
 		return err
 	}
-	defer s.Close() // where a plan was not reached
+	defer s.Close() // if the plan was not reached
 
 	var g lifecycle.Group
 	g.Drain = drain.Plan{Budget: 5 * time.Second, Phases: []drain.Phase{
@@ -69,7 +69,7 @@ func show(ctx context.Context, s *screen, line int, stuck bool) error {
 	return words.Err()
 }
 
-// write stands for a model somewhere that answers word by word, without end.
+// write stands for a remote model that answers word by word, without end.
 func write(ctx context.Context, seed int, stuck bool, yield func(string) bool) error {
 	pause := time.NewTicker(time.Duration(20+seed) * time.Millisecond)
 	defer pause.Stop()
@@ -88,7 +88,7 @@ func write(ctx context.Context, seed int, stuck bool, yield func(string) bool) e
 	}
 }
 
-// keys reads the keyboard through its own stream, the sixteenth.
+// keys reads the keyboard through a separate stream, the sixteenth.
 func keys(ctx context.Context, s *screen, quit *lifecycle.Flag) error {
 	s.draw(answers+2, "q or ctrl-c ends")
 	typed := lifecycle.Generate(ctx, 1, func(ctx context.Context, yield func(byte) bool) error {

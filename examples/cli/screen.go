@@ -13,15 +13,15 @@ import (
 	"golang.org/x/term"
 )
 
-// A screen is the terminal on its second page. It is in raw mode, but for Ctrl-C:
-// that stays a signal, which reaches a program that does not read its keys any
-// more. Its methods may be called concurrently.
+// A screen is the terminal on its second page, in raw mode except for Ctrl-C. That
+// stays a signal, which reaches even a program that no longer reads its keys. The
+// methods may be called concurrently.
 type screen struct {
 	tty *os.File
 	old *term.State
 
 	mu     sync.Mutex
-	closed bool // the terminal is as it was: nothing more is drawn
+	closed bool // the terminal is restored, so nothing more is drawn
 }
 
 func openScreen(path string) (*screen, error) {
@@ -44,8 +44,7 @@ func openScreen(path string) (*screen, error) {
 	return s, nil
 }
 
-// control calls f with the descriptor. File.Fd would make reads of it block for
-// ever.
+// control calls f with the descriptor. File.Fd would make its reads block for ever.
 func (s *screen) control(f func(fd int) error) error {
 	c, err := s.tty.SyscallConn()
 	if err != nil {
@@ -69,7 +68,7 @@ func (s *screen) draw(line int, text string) {
 // wake makes a Read of the keys return.
 func (s *screen) wake() { s.tty.SetReadDeadline(time.Now()) }
 
-// Close gives the terminal back as it was, once.
+// Close restores the terminal, once.
 func (s *screen) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// A gateway is a process, and its address, which the next one gets too.
+// A gateway is a process and its address, which the next process gets too.
 type gateway struct {
 	t    *testing.T
 	addr string
@@ -148,8 +148,8 @@ func socket(ctx context.Context, addr string, after int64) (last int64, texts []
 	}
 }
 
-// TestRestarts stops the gateway twice under its listeners: all is heard once,
-// in order, and every end is a good one.
+// TestRestarts stops the gateway twice under its listeners. They get every message
+// once, in order, and each stream ends well.
 func TestRestarts(t *testing.T) {
 	addr, state := freeAddr(t), t.TempDir()
 	const restarts, each = 3, 20

@@ -23,7 +23,7 @@ func (s *store) post(w http.ResponseWriter, r *http.Request) {
 }
 
 // follow calls send with each message after an id, until send fails, the client
-// goes, or the server stops, for which it returns nil.
+// leaves, or the server stops. In the last case it returns nil.
 func (s *store) follow(ctx context.Context, id int64, send func(message) error) error {
 	stopping := drain.Stopping(ctx)
 	for {
@@ -48,8 +48,8 @@ func (s *store) follow(ctx context.Context, id int64, send func(message) error) 
 	}
 }
 
-// events is a stream of server-sent events. Its client comes back by itself, and
-// says which event it has seen last.
+// events is a stream of server-sent events. The client reconnects by itself, and
+// sends the id of the last event that it saw.
 func (s *store) events(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
@@ -63,8 +63,8 @@ func (s *store) events(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// socket says the same through a WebSocket. At the stop it closes with 1012,
-// service restart.
+// socket sends the same messages through a WebSocket. At the stop it closes with
+// 1012, service restart.
 func (s *store) socket(w http.ResponseWriter, r *http.Request) {
 	c, err := websocket.Accept(w, r, nil)
 	if err != nil {
@@ -72,7 +72,7 @@ func (s *store) socket(w http.ResponseWriter, r *http.Request) {
 	}
 	defer c.CloseNow()
 	last, _ := strconv.ParseInt(r.FormValue("after"), 10, 64)
-	ctx := c.CloseRead(r.Context()) // ends when the client goes
+	ctx := c.CloseRead(r.Context()) // ends when the client leaves
 	if err := s.follow(ctx, last, func(m message) error { return wsjson.Write(ctx, c, m) }); err == nil {
 		c.Close(websocket.StatusServiceRestart, "restart")
 	}

@@ -1,12 +1,12 @@
-// Gateway takes messages and hands them on to those who listen, by server-sent
-// events or a WebSocket, through a table that outlives it:
+// Gateway takes messages and sends them to its listeners, by server-sent events or a
+// WebSocket, through a table that outlives it:
 //
 //	go -C examples/gateway run . -state /tmp/gateway
 //	curl -d 'text=hello' localhost:8080/messages
 //	curl localhost:8080/events
 //
-// At a SIGTERM every listener gets a goodbye, comes back, and finds what it missed.
-// Probes, metrics and profiles have a separate port, which closes last:
+// At a SIGTERM every listener gets a goodbye, reconnects, and gets what it missed.
+// Probes, metrics and profiles use a second port, which closes last:
 //
 //	curl localhost:8081/readyz
 package main
@@ -34,7 +34,7 @@ func main() {
 	settle := flag.Duration("settle", 3*time.Second, "the interval at which a load balancer asks for /readyz, times its failure threshold and one")
 	flag.Parse()
 	log := slog.New(slog.NewJSONHandler(os.Stderr, nil)).With("pid", os.Getpid())
-	slog.SetDefault(log) // ExitCode's
+	slog.SetDefault(log) // for ExitCode
 	os.Exit(lifecycle.ExitCode(run(*addr, *admin, *state, *settle, log)))
 }
 
@@ -46,7 +46,7 @@ func run(addr, admin, state string, settle time.Duration, log *slog.Logger) erro
 	var messages store
 	g := lifecycle.Group{Logger: log, Notify: lifecycle.Systemd}
 	g.Start = func(ctx context.Context) error {
-		if err := ledger.Begin(ctx); err != nil { // waits, where this process keeps failing
+		if err := ledger.Begin(ctx); err != nil { // waits if this process keeps failing
 			return err
 		}
 		return messages.open(ctx, filepath.Join(state, "messages.db"))

@@ -10,12 +10,12 @@ import (
 	_ "modernc.org/sqlite"
 )
 
-// A store keeps the messages in a table, and wakes those who wait for new ones.
+// A store keeps the messages in a table, and wakes the callers that wait for new ones.
 type store struct {
 	db *sql.DB // nil before open
 
 	mu    sync.Mutex
-	added chan struct{} // closed at the next message; nil if no listener waits
+	added chan struct{} // closed at the next message; nil if no one waits
 }
 
 type message struct {
@@ -34,7 +34,7 @@ func (s *store) open(ctx context.Context, path string) (err error) {
 	return nil
 }
 
-// Close waits for the queries under way.
+// Close waits for the running queries.
 func (s *store) Close() error {
 	if s.db == nil {
 		return nil
@@ -57,7 +57,7 @@ func (s *store) add(ctx context.Context, text string) (id int64, err error) {
 	return id, nil
 }
 
-// after returns the messages after an id, and what is closed at the next one.
+// after returns the messages after an id, and a channel that is closed at the next one.
 func (s *store) after(ctx context.Context, id int64) (found []message, more <-chan struct{}, err error) {
 	s.mu.Lock()
 	if s.added == nil {

@@ -11,9 +11,8 @@ import (
 	"github.com/evenkeel-go/evenkeel/drain"
 )
 
-// joinUnary names the RPC in the gate. One that comes when the gate is shut is
-// served all the same: it was on its way when the client had not yet heard that
-// the server goes away. GracefulStop waits for it.
+// joinUnary names the RPC in the gate. If the gate is shut, it still serves the RPC,
+// which was sent before the client knew of the stop. GracefulStop waits for it.
 func joinUnary(rpcs *drain.Gate) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 		ctx, leave, _ := rpcs.Join(ctx, info.FullMethod)
@@ -22,9 +21,8 @@ func joinUnary(rpcs *drain.Gate) grpc.UnaryServerInterceptor {
 	}
 }
 
-// joinStream shows the stop to a stream, through [drain.Stopping] of its
-// context. A stream that arrives when the gate is shut is refused: it could not
-// learn of the stop.
+// joinStream gives a stream a context whose [drain.Stopping] ends at the stop. If the
+// gate is shut, it refuses the stream, because the stop could not be announced to it.
 func joinStream(rpcs *drain.Gate) grpc.StreamServerInterceptor {
 	return func(srv any, s grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
 		ctx, leave, ok := rpcs.Join(s.Context(), info.FullMethod)

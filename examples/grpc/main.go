@@ -1,5 +1,5 @@
-// Grpc is a gRPC server that stops in order: it says NOT_SERVING, tells its
-// streams, finishes what it began, and names what it had to cut.
+// Grpc is a gRPC server that stops in order: it reports NOT_SERVING, asks its streams
+// to end, finishes what it began, and names what it had to cut.
 //
 //	go -C examples/grpc run . [-addr HOST:PORT]
 package main
@@ -38,14 +38,14 @@ func main() {
 	os.Exit(lifecycle.ExitCode(g.Run(ctx)))
 }
 
-// group serves s on l. It settles, until the load balancer has noticed that it is
-// not ready, and then drains.
+// group serves s on l. At a stop it settles until the load balancer has noticed that it
+// is not ready, and then drains.
 func group(l net.Listener, s testpb.TestServiceServer, settle time.Duration) *lifecycle.Group {
 	var rpcs drain.Gate
 	server := grpc.NewServer(
 		grpc.UnaryInterceptor(joinUnary(&rpcs)),
 		grpc.StreamInterceptor(joinStream(&rpcs)),
-		grpc.ConnectionTimeout(2*time.Second), // a silent connection holds up the stop for as long
+		grpc.ConnectionTimeout(2*time.Second), // how long a silent connection can hold up the stop
 	)
 	ready := health.NewServer()
 	healthpb.RegisterHealthServer(server, ready)

@@ -34,14 +34,14 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// probe is the service with handlers that are slow to end.
+// probe is a service whose handlers are slow to end.
 type probe struct {
 	service
 	in    chan bool // a handler has begun
 	freed chan bool // closed at the test's end
 }
 
-// UnaryCall does its work in full when the stop comes.
+// UnaryCall finishes its work during the stop.
 func (p probe) UnaryCall(ctx context.Context, r *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
 	p.in <- true
 	<-drain.Stopping(ctx).Done()
@@ -49,14 +49,14 @@ func (p probe) UnaryCall(ctx context.Context, r *testpb.SimpleRequest) (*testpb.
 	return &testpb.SimpleResponse{Payload: r.Payload}, ctx.Err()
 }
 
-// EmptyCall is deaf.
+// EmptyCall ignores its context.
 func (p probe) EmptyCall(context.Context, *testpb.Empty) (*testpb.Empty, error) {
 	p.in <- true
 	<-p.freed
 	return new(testpb.Empty), nil
 }
 
-// FullDuplexCall sends all that the client would take.
+// FullDuplexCall sends as much as the client takes.
 func (p probe) FullDuplexCall(s grpc.BidiStreamingServer[testpb.StreamingOutputCallRequest, testpb.StreamingOutputCallResponse]) error {
 	p.in <- true
 	for {
@@ -105,7 +105,7 @@ func dial(t *testing.T, target string, more ...grpc.DialOption) *grpc.ClientConn
 	return c
 }
 
-// raw connects and sends what a client may begin with.
+// raw connects and sends the first bytes of a client.
 func (s *site) raw(send string) {
 	c, err := net.Dial("tcp", s.addr)
 	if err != nil {
@@ -166,7 +166,7 @@ func TestStop(t *testing.T) {
 	}
 }
 
-// watched begins a stream, which must end well and with a goodbye.
+// watched begins a stream, which must end well, with a goodbye.
 func watched(s *site) func() error {
 	stream, err := testpb.NewTestServiceClient(s.client).StreamingOutputCall(s.ctx, new(testpb.StreamingOutputCallRequest))
 	if err != nil {
@@ -190,7 +190,7 @@ func watched(s *site) func() error {
 	}
 }
 
-// healthy watches the state, which must become NOT_SERVING.
+// healthy watches the health state, which must become NOT_SERVING.
 func healthy(s *site) func() error {
 	stream, err := healthpb.NewHealthClient(s.client).Watch(s.ctx, new(healthpb.HealthCheckRequest))
 	if err != nil {
@@ -227,8 +227,8 @@ func (q *quick) EmptyCall(context.Context, *testpb.Empty) (*testpb.Empty, error)
 	return new(testpb.Empty), nil
 }
 
-// One of two servers stops under load, and a silent connection keeps grpc from
-// telling the clients for a while. No call fails, and each is answered once.
+// One of two servers stops under load, while a silent connection delays grpc's GOAWAY to
+// the clients. No call fails, and each gets one answer.
 func TestRolling(t *testing.T) {
 	ctx, stop := context.WithCancel(lifecycle.VerifyNone(t))
 	defer stop()

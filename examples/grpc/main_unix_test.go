@@ -13,8 +13,8 @@ import (
 	"github.com/evenkeel-go/evenkeel/internal/proctest"
 )
 
-// The program itself: while it settles it serves on, its stream and its watch of
-// health end well, and its exit status is 0.
+// The program serves on while it settles. Its stream and its health watch end well, and
+// its exit status is 0.
 func TestSIGTERM(t *testing.T) {
 	p := proctest.Start(t, "serve")
 	s := &site{t: t, ctx: t.Context()}

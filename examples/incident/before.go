@@ -34,8 +34,8 @@ func (r role) gatewayBefore(log *slog.Logger) int {
 	return 1
 }
 
-// A generator is one of prompt_toolkit's: whoever closes it while it runs gets
-// an exception.
+// A generator is one of prompt_toolkit's: closing it while it runs raises an
+// exception.
 type generator struct{ running atomic.Bool }
 
 func (g *generator) run(quit <-chan struct{}) {
@@ -101,7 +101,7 @@ func (r role) cliBefore(log *slog.Logger) int {
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
 		go c.ask(ctx)
 	}
-	log.Info("leaving") // without an interrupt: this way always worked
+	log.Info("leaving") // no interrupt: this way always worked
 	leave()
 	close(quit)
 	work.Wait()

@@ -13,8 +13,8 @@ import (
 	"sync/atomic"
 )
 
-// A client is the part of a CLI that talks to the gateway, in both worlds the
-// same.
+// A client is the part of a CLI that talks to the gateway. It is the same in both
+// worlds.
 type client struct {
 	role
 	log      *slog.Logger

@@ -27,7 +27,7 @@ func (r role) gatewayAfter(log *slog.Logger) int {
 	return lifecycle.ExitCode(g.Run(ctx))
 }
 
-// routes is what the gateway serves, in both worlds the same.
+// routes returns what the gateway serves. It is the same in both worlds.
 func (r role) routes(log *slog.Logger, ready http.HandlerFunc) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/readyz", ready)

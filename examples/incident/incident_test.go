@@ -17,7 +17,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// asProgram makes the test binary the program itself.
+// asProgram makes the test binary act as the program.
 const asProgram = "EVENKEEL_INCIDENT_TEST"
 
 func TestMain(m *testing.M) {
@@ -112,8 +112,8 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
-// lives reports whether a process runs this program. One that has ended but was
-// not waited for does not.
+// lives reports whether a process runs this program. It reports false for one that has
+// ended but was not waited for.
 func lives(pid int) bool {
 	self, err := os.Executable()
 	if err != nil {
@@ -123,7 +123,7 @@ func lives(pid int) bool {
 	return err == nil && exe == self
 }
 
-// tallied must see what went wrong: the same lines, less one, are another tally.
+// tallied must see what went wrong: without one of the lines, the tally differs.
 func TestTallied(t *testing.T) {
 	at := time.Date(2026, 5, 20, 22, 50, 36, 0, time.UTC)
 	second := func(n int) time.Time { return at.Add(time.Duration(n) * time.Second) }

@@ -1,8 +1,7 @@
-// Incident replays the outage of incident.md on real processes, twice: before,
-// with programs written as they were then, and after, with the same programs on
-// evenkeel. It ends with a table of what both worlds did to the user, with a page
-// for each that shows what caused what, and with exit status 0 only where each
-// shows what it must.
+// Incident replays the outage of incident.md on real processes, twice: before, with
+// the programs as they were then, and after, with the same programs on evenkeel. It
+// prints a table of what both worlds did to the user, and writes a page for each that
+// shows what caused what. Its exit status is 0 only if both show what they must.
 //
 // schedule.go is the data. gateway.go and cli.go are the programs to copy from,
 // before.go those not to.
@@ -33,8 +32,8 @@ func main() {
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run is the replay. Its exit status is 0 where both worlds show what they must,
-// 1 where one does not, 2 for arguments it cannot use.
+// run is the replay. Its exit status is 0 if both worlds show what they must, 1 if one
+// does not, and 2 for arguments that it cannot use.
 func run(args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("incident", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // Parse's errors are printed below, in one line
@@ -102,7 +101,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// draw writes a page for each world, and says where.
+// draw writes a page for each world, and prints their paths.
 func draw(out io.Writer, dir string, worlds []*world) (err error) {
 	if dir == "" {
 		if dir, err = os.MkdirTemp("", "incident-*"); err != nil {
@@ -124,7 +123,7 @@ func draw(out io.Writer, dir string, worlds []*world) (err error) {
 	return nil
 }
 
-// writable makes the folder where it is missing, and tries it.
+// writable creates a missing folder, and checks that it can be written.
 func writable(dir string) error {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err

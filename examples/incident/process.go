@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// A role says which process of the replay this one is. It is in roleEnv.
+// A role describes one process of the replay to itself, in roleEnv.
 type role struct {
 	Name    string // supervisor, gateway or cli
 	World   string // before or after
@@ -26,8 +26,8 @@ func (r role) scaled(d time.Duration) time.Duration {
 	return time.Duration(float64(d) / r.Scale)
 }
 
-// play runs the role that the process was started for, and returns its exit
-// status. It reports false where there is none: the process is the replay's own.
+// play runs the role of this process, and returns its exit status. It reports false if
+// there is none: then this process is the replay itself.
 func play() (int, bool) {
 	text, ok := os.LookupEnv(roleEnv)
 	if !ok {
@@ -58,8 +58,8 @@ func play() (int, bool) {
 	}
 }
 
-// orphaned ends the process when whoever started it is gone, which the end of
-// its standard input tells: nothing outlives the replay, however it ends.
+// orphaned ends the process when its parent is gone, which ends its standard input. So
+// nothing outlives the replay, however it ends.
 func orphaned() {
 	io.Copy(io.Discard, os.Stdin)
 	os.Exit(3)

@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// ownGroup keeps a Ctrl-C in the terminal from the processes of the replay: it
-// is the replay's to end them.
+// ownGroup keeps a Ctrl-C in the terminal from the processes of the replay, which ends
+// them itself.
 var ownGroup = &syscall.SysProcAttr{Setpgid: true}
 
 // endedBy returns the signal that ended a process, if one did.

@@ -39,8 +39,8 @@ type process struct {
 	done  chan struct{} // closed at its end
 }
 
-// stuck is how long an event may wait for its state before the replay is given
-// up: everything waited for takes an answer at most.
+// stuck is how long an event may wait for its state before the replay gives up. No wait
+// is longer than an answer.
 func (w *world) stuck() time.Duration { return w.scaled(2*longestAnswer) + 20*time.Second }
 
 var errStuck = errors.New("it does not come")
@@ -151,7 +151,7 @@ func (w *world) streaming(ls []line, session string) bool {
 	return count(ls, with("streaming")) > count(ls, with("cut"))+count(ls, with("answered"))
 }
 
-// do lets e happen, and says what did.
+// do makes e happen, and prints it.
 func (w *world) do(e event) (string, error) {
 	log := w.user.With("of", "cli", "session", e.who)
 	switch e.what {
@@ -215,9 +215,8 @@ func (w *world) start(name, session string) (*process, error) {
 	return p, nil
 }
 
-// freePort returns an address that no process listens on. It is below the ports
-// that systems give to connections: one of those could connect to itself while
-// no gateway listens.
+// freePort returns an address that is not in use. Its port is below those that systems
+// give to connections, which could connect to themselves while no gateway listens.
 func freePort() (string, error) {
 	var err error
 	for range 100 {

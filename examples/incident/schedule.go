@@ -2,8 +2,8 @@ package main
 
 import "time"
 
-// The data of the replay: the incident's table of 2026-05-20, and what its
-// programs did. Nothing else in this folder knows a time of the incident.
+// The data of the replay: the incident's table of 2026-05-20, and what its programs
+// did. No other file in this folder contains a time of the incident.
 
 // How the programs were, and how the gateway's budget is to exceed an answer.
 const (
@@ -16,7 +16,7 @@ const (
 	restartDelay  = 100 * time.Millisecond // the supervisor's on failure, in real time: systemd's default RestartSec
 )
 
-// An action is what happens to a process at a time of the table.
+// An action is what happens to a session or the gateway at a time of the table.
 type action string
 
 const (

@@ -13,10 +13,9 @@ import (
 	"github.com/evenkeel-go/evenkeel/lifecycle"
 )
 
-// supervise stands for systemd, in both worlds alike: it keeps the gateway
-// running, restarts it when told to by a line on its standard input, and 100 ms
-// after it failed by itself (Restart=on-failure). At the end of its input it
-// stops the gateway and returns.
+// supervise stands for systemd in both worlds. It keeps the gateway running, and
+// restarts it at a line on its standard input, and 100 ms after it failed by itself
+// (Restart=on-failure). At the end of its input it stops the gateway and returns.
 func (r role) supervise(log *slog.Logger) int {
 	ctx, stop := lifecycle.WithSignals(context.Background())
 	defer stop()
@@ -95,8 +94,8 @@ func (r role) probe(ctx context.Context, log *slog.Logger, pid int) {
 	}
 }
 
-// stop asks the gateway to stop, and kills it where it takes longer than its
-// budget and a margin, as TimeoutStopSec would.
+// stop asks the gateway to stop, and kills it if it takes longer than its budget and a
+// margin, as TimeoutStopSec would.
 func (r role) stop(log *slog.Logger, p *os.Process, exited <-chan error) {
 	log.Info("stopping gateway", "of", gateway, "child", p.Pid, "signal", syscall.SIGTERM.String())
 	p.Signal(syscall.SIGTERM)

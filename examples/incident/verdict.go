@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// A tally is what a world's lines amount to.
+// A tally sums up the lines of a world.
 type tally struct {
 	failed     []string       // sessions whose answer did not arrive; in the schedule no user leaves before
 	cut        int            // answers that began and did not end, and sessions before their CLI said goodbye
@@ -22,7 +22,7 @@ type tally struct {
 	bad        []string       // processes that were asked to stop and did not exit with 0
 }
 
-// tallied counts. It knows nothing but the lines and the exit statuses in them.
+// tallied returns the tally of lines, which include the exit statuses.
 func tallied(lines []line) tally {
 	t := tally{cuts: map[string]int{}, restarts: -1}
 	var (

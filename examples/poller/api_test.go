@@ -12,9 +12,8 @@ import (
 	"time"
 )
 
-// An api is the bot API as far as getUpdates goes. A poll is open until it is
-// answered, even if its client has gone, and a second one meanwhile is
-// a conflict.
+// An api is the getUpdates part of the bot API. A poll is open until it is answered,
+// even if its client is gone. A second poll meanwhile is a conflict.
 type api struct {
 	mu        sync.Mutex
 	changed   chan struct{} // closed at a new update
@@ -22,8 +21,8 @@ type api struct {
 	last      int
 	open      bool
 	conflicts int
-	patience  int           // answers with a retry_after
-	calm      bool          // no answer has one
+	patience  int           // how many requests were refused with a wait
+	calm      bool          // no request is refused with a wait
 	given     chan struct{} // has a token once a client has got updates
 }
 
@@ -90,9 +89,9 @@ func (a *api) getUpdates(offset int, timeout time.Duration) (int, map[string]any
 	return http.StatusOK, map[string]any{"ok": true, "result": append([]update{}, a.updates[:min(len(a.updates), 100)]...)}
 }
 
-// flaky returns the address of a proxy that forwards to another one: it refuses
-// some connections, delays some, and cuts some before the answer is through.
-// It does not pass on that a client has gone.
+// flaky returns the address of a proxy that forwards to another address. It refuses
+// some connections, delays some, and cuts some before the answer is through. It does
+// not forward a client's disconnect.
 func flaky(t *testing.T, to string) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -34,11 +34,11 @@ type update struct {
 	ID int `json:"update_id"`
 }
 
-// held is how long the API may hold a poll, and then some for its way.
+// held is how long the API may hold a poll, and a little more for the network.
 func (b *bot) held() time.Duration { return b.timeout + b.timeout/2 }
 
-// run polls until the gate is shut. A poll that is under way then comes back by
-// itself: to cut it would leave it open at the API.
+// run polls until the gate is shut. It lets a running poll return by itself, because a
+// cut one would stay open at the API.
 func (b *bot) run(ctx context.Context) error {
 	for {
 		ctx, leave, ok := b.polls.Join(ctx, "poll")
@@ -53,8 +53,8 @@ func (b *bot) run(ctx context.Context) error {
 	}
 }
 
-// confirm tells the API what was handled, so that the next poller does not get
-// it again.
+// confirm confirms the handled updates to the API, so that the next poller does not get
+// them again.
 func (b *bot) confirm(ctx context.Context) error {
 	for ctx.Err() == nil && b.unsettled() {
 		select {
@@ -117,11 +117,11 @@ func (b *bot) note(f func()) {
 	f()
 }
 
-// errLost is the end of a request that has reached the API, maybe.
+// errLost ends a request that may have reached the API.
 var errLost = errors.New("answer lost")
 
-// client makes a connection for each request: on one that was used before, net/http
-// would send a request again that the API may have got.
+// client makes a connection for each request. On a used one, net/http would repeat a
+// request that the API may already have received.
 var client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true, Proxy: http.ProxyFromEnvironment}}
 
 func (b *bot) getUpdates(ctx context.Context, offset int, timeout time.Duration) ([]update, error) {

@@ -1,9 +1,9 @@
-// Poller long-polls a bot's updates, as one of several processes of which one
-// polls and the others wait to take over:
+// Poller long-polls a bot's updates. Of several such processes, one polls and the others
+// wait to take over:
 //
 //	go run ./examples/poller -api https://api.telegram.org -token "$TOKEN" -lock /run/bot/poller
 //
-// It handles an update at least once, and once only unless it was killed.
+// It handles each update at least once, and exactly once unless it was killed.
 package main
 
 import (
@@ -28,7 +28,7 @@ func main() {
 	path := flag.String("lock", "", "`file` that all pollers of this machine share")
 	flag.Parse()
 	b.log = slog.New(slog.NewJSONHandler(os.Stderr, nil)).With("pid", os.Getpid())
-	slog.SetDefault(b.log) // ExitCode's
+	slog.SetDefault(b.log) // for ExitCode
 	os.Exit(lifecycle.ExitCode(run(b, *path)))
 }
 
@@ -60,7 +60,7 @@ func run(b *bot, path string) error {
 	return g.Run(ctx)
 }
 
-// handle is what the bot is for.
+// handle does the bot's work for an update.
 func (b *bot) handle(u update) error {
 	_, err := fmt.Println(u.ID)
 	return err

@@ -89,8 +89,8 @@ func napping(context.Context) error { time.Sleep(nap); return nil }
 // silent keeps quiet about the steps that return late.
 var silent = slog.New(slog.DiscardHandler)
 
-// stubborn is how far beyond its budget a plan goes whose steps and Kills
-// ignore everything.
+// stubborn returns how far a plan overruns its budget if its steps and Kills ignore
+// everything.
 func stubborn() (string, bool) {
 	const budget = time.Second
 	free := make(chan struct{})
@@ -108,8 +108,8 @@ func stubborn() (string, bool) {
 	return fmt.Sprintf("%.2f %%, bar 5 %%", 100*over), over <= 0.05
 }
 
-// overrun is how far beyond its budget a plan goes: the median of ten runs. run
-// gets the channel that frees what ignores everything.
+// overrun returns the median of ten overruns of a plan's budget. run gets the channel
+// that frees the steps that ignore everything.
 func overrun(bar time.Duration, run func(free chan struct{}) (over time.Duration, ok bool)) func() (string, bool) {
 	return func() (string, bool) {
 		var overs []time.Duration
@@ -136,7 +136,7 @@ func deaf(phases, steps int, budget time.Duration, free chan struct{}) (over tim
 	return time.Since(begin) - budget, true
 }
 
-// besideCrowd has four deaf phases beside 100,000 goroutines.
+// besideCrowd runs four deaf phases beside 100,000 goroutines.
 func besideCrowd(free chan struct{}) (over time.Duration, ok bool) {
 	var others sync.WaitGroup
 	stop := make(chan struct{})
@@ -148,7 +148,7 @@ func besideCrowd(free chan struct{}) (over time.Duration, ok bool) {
 	return deaf(4, 1, 2*time.Second, free)
 }
 
-// blocked is a handler of a Logger that never returns before it is freed.
+// blocked is a log handler that returns only once it is freed.
 type blocked struct {
 	slog.Handler
 	free chan struct{}
@@ -160,7 +160,7 @@ func (b blocked) Handle(context.Context, slog.Record) error {
 	return nil
 }
 
-// mute has a Logger that blocks. All the steps run.
+// mute runs a plan whose Logger blocks. All the steps run.
 func mute(free chan struct{}) (over time.Duration, ok bool) {
 	const budget = time.Second
 	var ran atomic.Int64
@@ -199,8 +199,8 @@ func bareServer(web *http.Server, l net.Listener) { web.Serve(l) }
 
 func drainServer(web *http.Server, l net.Listener) { (&drain.Server{HTTP: web}).Serve(l) }
 
-// perSecond turns times into the ratio of requests per second, upside down: the
-// bar of 0.97 or more is one of 1/0.97 or less.
+// perSecond returns the inverse ratio of requests per second, so the bar of at least
+// 0.97 is one of at most 1/0.97.
 const perSecond = 1 / 0.97
 
 var drains = []comparison{

@@ -137,8 +137,8 @@ func never(raised bool) {
 	}
 }
 
-// raised and loaded ask four times in a turn: a turn that asked once would be so
-// short that where the linker puts it decides, by a factor of two.
+// raised and loaded ask four times in a turn. A turn with one question is so short that
+// its place in the binary would decide, by a factor of two.
 func raised(n int) time.Duration {
 	_, f := lifecycle.WithFlag(context.Background())
 	begin := time.Now()
@@ -170,7 +170,7 @@ func (*fakeT) Context() context.Context       { return context.Background() }
 func (t *fakeT) Cleanup(f func())             { t.end = f }
 func (*fakeT) Errorf(format string, a ...any) { panic(fmt.Sprintf(format, a...)) }
 
-// amongOthers times a check while 100,000 goroutines of others wait.
+// amongOthers times a check while 100,000 other goroutines wait.
 func amongOthers(prepare func() (check func())) func(int) time.Duration {
 	return func(int) time.Duration {
 		free := make(chan struct{})
@@ -206,7 +206,7 @@ func goleakFind() func() {
 
 const childEnv = "EVENKEEL_BENCH_CHILD"
 
-// asChild is what a process does that this one has started.
+// asChild runs what a child of this process does.
 func asChild() bool {
 	switch os.Getenv(childEnv) {
 	case "":
@@ -257,7 +257,7 @@ var comparisons = []comparison{
 
 var checks = []check{
 	{"panic in a task, processes with exit status 0", panics},
-	{"overrun of a budget of 1 s, where all is ignored", stubborn},
+	{"overrun of a budget of 1 s, if all is ignored", stubborn},
 	{"overrun of 2 s, 4 deaf phases, 100,000 goroutines", overrun(20*time.Millisecond, besideCrowd)},
 	{"overrun of 1 s, a phase of 10,000 deaf steps", overrun(100*time.Millisecond, func(free chan struct{}) (time.Duration, bool) { return deaf(1, 10_000, time.Second, free) })},
 	{"overrun of 1 s, a Logger that blocks", overrun(20*time.Millisecond, mute)},

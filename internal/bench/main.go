@@ -1,6 +1,6 @@
-// Bench compares the library with its peers, in turn within one run, and prints
-// for each comparison the median of the rounds' ratios, their quartiles and the
-// bar. Exit status 1 where one falls short.
+// Bench compares the library with its peers, in turn within one run. For each comparison
+// it prints the median of the rounds' ratios, their quartiles and the bar. Its exit
+// status is 1 if one misses its bar.
 //
 //	go -C internal/bench run . [-only REGEXP]
 package main
@@ -28,13 +28,13 @@ type comparison struct {
 	allocs bool // ours must not allocate
 }
 
-// A check is a bar that is no ratio. It returns what it saw.
+// A check is a bar that is not a ratio. It returns what it measured.
 type check struct {
 	name string
 	run  func() (saw string, ok bool)
 }
 
-// atEnd is what comparisons leave behind, to be called before the end.
+// atEnd holds the cleanups of comparisons, to be called before the end.
 var atEnd []func()
 
 func main() {
@@ -86,7 +86,7 @@ func main() {
 	}
 }
 
-// measure runs ours and peer in turn, and swaps who is first in each round.
+// measure runs ours and peer in turn, and swaps their order in each round.
 func (c comparison) measure() (q1, median, q3 float64, allocs uint64) {
 	n := c.n
 	if n == 0 {

@@ -22,7 +22,7 @@ import (
 	"github.com/evenkeel-go/evenkeel/restart"
 )
 
-// inDir calls f with a file in its own directory, each time the same one.
+// inDir calls f with a file in a separate directory, the same one at each call.
 func inDir(f func(path string, n int) time.Duration) func(int) time.Duration {
 	dir := sync.OnceValue(func() string {
 		dir, err := os.MkdirTemp("", "bench")
@@ -39,7 +39,7 @@ func must(err error) {
 	}
 }
 
-// begins times Begin alone, after requested stops: nothing waits.
+// begins times Begin alone, after requested stops, so that it does not wait.
 func begins(path string, n int) (took time.Duration) {
 	l := restart.Ledger{Path: path}
 	run := func() time.Duration {
@@ -58,8 +58,8 @@ func begins(path string, n int) (took time.Duration) {
 	return took
 }
 
-// writes does what Begin cannot do without: a slot of the ring, written and
-// synced, between two that are not timed.
+// writes times the least that Begin must do: to write and sync a slot of the ring. It
+// does the slots before and after untimed.
 func writes(path string, n int) (took time.Duration) {
 	f, err := os.Create(path)
 	must(err)
@@ -102,7 +102,7 @@ func flocks(path string, n int) time.Duration {
 var errAtOnce = errors.New("at once")
 
 // failsOurs and failsPeer run a function that fails n times, and then does not.
-// Ours waits for a nanosecond after each failure, as it must wait.
+// Ours waits for a nanosecond after each failure, because a Min of 0 is not possible.
 func failsOurs(n int) time.Duration {
 	p := restart.Policy{Min: 1, Max: 1, Stable: time.Hour, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}
 	begin, runs := time.Now(), 0
@@ -139,7 +139,7 @@ func failsPeer(n int) time.Duration {
 	return time.Since(begin)
 }
 
-// idle is what 10,000 supervised functions that wait take in memory, each.
+// idle returns the memory for each of 10,000 supervised functions that wait.
 func idle(supervise func(ctx context.Context, functions []func(context.Context) error) (wait func())) uint64 {
 	const count = 10_000
 	var up sync.WaitGroup
@@ -158,8 +158,8 @@ func idle(supervise func(ctx context.Context, functions []func(context.Context) 
 	return bytes / count
 }
 
-// idles compares them, each in its own process: how large a goroutine's
-// first stack is depends on what the process did before.
+// idles compares them, each in its own process, because the size of a goroutine's first
+// stack depends on what the process did before.
 func idles() (string, bool) {
 	var ratios []float64
 	var ours, peer float64
@@ -201,7 +201,7 @@ func idlePeer(ctx context.Context, functions []func(context.Context) error) func
 
 var ratio = regexp.MustCompile(`([0-9.]+) allocs/decision\s+([0-9.]+) ratio`)
 
-// decision runs the benchmark that needs what package restart does not export.
+// decision runs a benchmark of unexported functions of package restart.
 func decision() (string, bool) {
 	out, err := exec.Command("go", "test", "-C", "../..", "-run", "^$", "-bench", "^BenchmarkDecision$", "./restart").CombinedOutput()
 	m := ratio.FindSubmatch(out)

@@ -24,8 +24,8 @@ const (
 	budget     = 25 * time.Second
 )
 
-// backend is a program that is rolled. Its variable says which, where it listens
-// and how long it settles.
+// backend runs a backend. The environment variable says which program, its address, and
+// how long it settles.
 func backend() {
 	words := strings.Fields(os.Getenv(backendEnv))
 	addr := words[1]
@@ -59,7 +59,7 @@ func backend() {
 	os.Exit(even(addr, settle, mux))
 }
 
-// bare stops as most programs do it by hand.
+// bare stops in the way that most programs do by hand.
 func bare(addr string, mux *http.ServeMux) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

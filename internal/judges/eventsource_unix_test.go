@@ -16,7 +16,7 @@ import (
 	"github.com/evenkeel-go/evenkeel/drain"
 )
 
-// page tells its own server in order what its EventSource, of another one, saw.
+// page reports to its own server, in order, what its EventSource saw from another one.
 const page = `<!doctype html><script>
 let last = Promise.resolve()
 const tell = what => last = last.then(() => fetch("/" + what, {method: "POST"}))

@@ -58,10 +58,10 @@ func newQuick(t *testing.T, handler http.Handler) *quick {
 	return q
 }
 
-// A reply is an answer of which the header has come.
+// A reply is an answer whose header has arrived.
 type reply struct {
 	*http.Response
-	body chan string // what came then, and the error if it did not end well
+	body chan string // the body, and the error if it did not end well
 }
 
 func (q *quick) get(t *testing.T, path string) reply {
@@ -154,7 +154,7 @@ func TestHTTP3(t *testing.T) {
 	}
 }
 
-// A request that does not end is cut when its time is over, and named.
+// A request that does not end is cut at the deadline, and named.
 func TestHTTP3Deaf(t *testing.T) {
 	const budget = 2 * time.Second
 	why := make(chan error, 1)

@@ -28,8 +28,8 @@ func find(name string) (path string, err error) {
 	return path, err
 }
 
-// launch starts a program in a process group of its own, and ends all of it with
-// the test. What the program said is shown where the test fails.
+// launch starts a program in a new process group, and ends the whole group with the
+// test. If the test fails, it logs the program's output.
 func launch(t *testing.T, files []*os.File, path string, args ...string) {
 	t.Helper()
 	var said bytes.Buffer

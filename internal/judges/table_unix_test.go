@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// A cell is what became of a service's requests.
+// A cell counts the results of a service's requests.
 type cell struct {
 	get, post, kept, fresh counts
 	long                   counts // those that were in flight at a stop

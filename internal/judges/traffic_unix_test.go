@@ -24,11 +24,10 @@ const (
 	clients = 60  // with a kept connection, which is idle for a second in the mean
 )
 
-// A traffic sends requests on time, whether or not those before were answered:
-// half of them on kept connections, half on new ones, and half of each as GET,
-// half as POST.
+// A traffic sends requests at a fixed rate, whether or not the earlier ones were
+// answered. Half use kept connections, and half of each kind are GET, half POST.
 type traffic struct {
-	choose func() []string // where to, and where if the connection is refused
+	choose func() []string // the address, and the one to try if it refuses the connection
 	kept   [clients]*http.Client
 	fresh  *http.Client
 	all    sync.WaitGroup
@@ -36,7 +35,7 @@ type traffic struct {
 
 	mu sync.Mutex
 	cell
-	by map[string]int // how many were answered, by whom
+	by map[string]int // how many answers each backend gave
 }
 
 // send begins to send, and stops with the test at the latest.
@@ -118,9 +117,9 @@ func (c *traffic) served(by string) int {
 	return c.by[by]
 }
 
-// An answer is what became of a request.
+// An answer is the result of a request.
 type answer struct {
-	by     string // who answered, "" if nobody did
+	by     string // which backend answered; "" if none did
 	reused bool   // the connection was one that had been kept
 	failed kind   // "" if not
 	why    string // in words
@@ -137,9 +136,9 @@ func (c *traffic) try(client *http.Client, method, path string) (a answer) {
 	return a
 }
 
-// do sends a request once. Transport sends what it calls idempotent again when
-// a kept connection breaks: not a body that it cannot get a second time, even if
-// that is an empty one. Such a GET has no body on the wire.
+// do sends a request once. If a kept connection breaks, Transport repeats idempotent
+// requests, unless they have a body that it cannot get again. So a GET here has an empty
+// body of that kind, which is not sent on the wire.
 func do(client *http.Client, method, url string) (a answer) {
 	var body io.Reader = strings.NewReader("")
 	if method == http.MethodPost {

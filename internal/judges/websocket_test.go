@@ -14,8 +14,8 @@ import (
 	"github.com/evenkeel-go/evenkeel/drain"
 )
 
-// echo answers with what it gets. The context of a Read that ends tears the
-// connection, so it takes the request's own, and the goodbye comes from beside.
+// echo sends back what it gets. A Read whose context ends breaks the connection, so echo
+// reads with the request's context, and another goroutine says goodbye.
 func echo(goodbye bool) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		c, err := websocket.Accept(w, r, nil)
@@ -47,8 +47,8 @@ func echo(goodbye bool) http.HandlerFunc {
 	}
 }
 
-// A WebSocket whose handler listens gets its close code; another one is closed
-// at Kill, and named. The upgrade works while the server settles, too.
+// A WebSocket whose handler watches Stopping gets its close code. Another one is closed
+// at Kill, and named. An upgrade also works while the server settles.
 func TestWebSocket(t *testing.T) {
 	const budget = 2 * time.Second
 	for _, tt := range []struct {

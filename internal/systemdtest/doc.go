@@ -1,11 +1,11 @@
-// Package systemdtest holds tests only: of units with programs on this module,
-// under a real systemd.
+// Package systemdtest has only tests, of units with programs of this module under a real
+// systemd.
 //
-// It runs as process 1 of private namespaces, on a throw-away root whose only
-// parts of the host are /usr, read-only, and a few device nodes. What keeps the
+// That systemd is process 1 of new namespaces, on a throw-away root. The root's only
+// parts of the host are /usr, read-only, and a few device nodes. These rules keep the
 // host safe:
 //
-//   - who builds the root refuses to unless it is process 1 of its namespace
+//   - a process builds the root only if it is process 1 of its namespace
 //   - its mounts are private before the first one is made
 //   - there are no units but the tests' own, and no generators: nothing cleans
 //     temporary folders, sets the clock or loads modules

@@ -33,7 +33,7 @@ func boot(t *testing.T) *manager {
 	_, noEnter := exec.LookPath("nsenter")
 	switch {
 	case os.Getuid() != 0:
-		t.Skip("skipped: a systemd on a root of its own needs root")
+		t.Skip("skipped: a systemd with its own root directory needs root privileges")
 	case noSystemd != nil:
 		t.Skip("skipped: no systemd: ", noSystemd)
 	case noEnter != nil:
@@ -126,7 +126,7 @@ func removeGroup(t *testing.T, group string) {
 	t.Error("control group left: ", group)
 }
 
-// install puts this test binary where units see it as /svc/name.
+// install copies this test binary to the place that units see as /svc/name.
 func (m *manager) install(name string) (path string) {
 	self, err := os.Open("/proc/self/exe")
 	if err != nil {
@@ -224,8 +224,8 @@ func (u *unit) show(properties string) string {
 	return strings.Join(values, " ")
 }
 
-// until waits until the properties have these values, or ones that begin with
-// what stands before a "*".
+// until waits until the properties have these values. A value that ends in "*" matches
+// by its prefix.
 func (u *unit) until(properties, want string) {
 	u.t.Helper()
 	got := ""
@@ -238,7 +238,7 @@ func (u *unit) until(properties, want string) {
 	u.t.Fatalf("%s: %s; want %s", properties, got, want)
 }
 
-// freeAddr returns a loopback address that no process listens on.
+// freeAddr returns a loopback address that is not in use.
 func freeAddr(t *testing.T) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

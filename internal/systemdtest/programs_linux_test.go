@@ -23,10 +23,10 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// own is the path of a file of the program's own, that outlives it.
+// own returns the path of a file of this program that outlives it.
 func own(suffix string) string { return "/rw/" + os.Getenv("NAME") + "." + suffix }
 
-// first reports whether it was not called yet, by no instance.
+// first reports whether no instance has called it before.
 func first() bool {
 	f, err := os.OpenFile(own("first"), os.O_CREATE|os.O_EXCL, 0o600)
 	if err == nil {
@@ -81,8 +81,8 @@ func web() {
 	run(&g)
 }
 
-// queue has 25 jobs, of which one ends each 100 ms, in the drain only; with
-// STUCK set they never end. With FAIL set it stops by itself.
+// queue has 25 jobs. Once the drain has begun, one ends each 100 ms, or none if STUCK is
+// set. If FAIL is set, queue stops by itself.
 func queue() {
 	var jobs drain.Gate
 	for range 25 {
@@ -108,8 +108,8 @@ func queue() {
 	run(&g)
 }
 
-// crash fails 50 ms after its start, in the way that CRASH says, where that is
-// not "never". It throttles itself where LEDGER is set.
+// crash fails 50 ms after its start, in the way that CRASH says, unless that is "never".
+// If LEDGER is set, a ledger slows it down.
 func crash() {
 	var g lifecycle.Group
 	ledger := &restart.Ledger{Path: own("ledger"), Policy: restart.Policy{Min: 200 * time.Millisecond, Max: 3 * time.Second, Stable: time.Minute, Jitter: -1}}
@@ -168,7 +168,7 @@ func wedge() {
 	run(&g)
 }
 
-// second may run while no other process holds the lock.
+// second runs once no other process holds the lock.
 func second() {
 	lock := &restart.Lock{Path: "/rw/lock"}
 	g := lifecycle.Group{Start: lock.Acquire, Drain: drain.Plan{Phases: []drain.Phase{{Name: "lock", Steps: []drain.Step{{Name: "lock", Stop: lock.Release}}}}}}

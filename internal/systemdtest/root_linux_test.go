@@ -12,7 +12,7 @@ import (
 
 const (
 	systemd = "/usr/lib/systemd/systemd"
-	// Hides systemd's own units and generators, where there are any.
+	// Hides the units and generators that systemd brings, if there are any.
 	hide = "system system-generators system-environment-generators"
 )
 
@@ -90,7 +90,7 @@ func build(dir string) {
 	bind(filepath.Join(dir, "rw"), "rw", false)
 	bind(filepath.Join(dir, "units"), "etc/systemd/system", true)
 	check(os.MkdirAll("run/systemd/system", 0o755))
-	// What units lean on by default, with nothing in it.
+	// The units on which others depend by default, empty.
 	for _, n := range strings.Fields("sysinit basic sockets shutdown umount final local-fs tests") {
 		write("run/systemd/system/"+n+".target", "[Unit]\nDefaultDependencies=no\nAllowIsolate=yes\n")
 	}
@@ -110,7 +110,7 @@ func bind(from, to string, readOnly bool) {
 
 func write(path, text string) { check(os.WriteFile(path, []byte(text), 0o644)) }
 
-// check ends the program: it is process 1, so that ends all that it has made.
+// check ends the program at an error. As that is process 1, all its processes end too.
 func check(err error) {
 	if err != nil {
 		_, _, line, _ := runtime.Caller(1)

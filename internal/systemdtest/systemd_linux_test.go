@@ -48,7 +48,7 @@ func ready(t *testing.T, m *manager) {
 	}
 }
 
-// A drain of 2.5 s lives under a TimeoutStopSec of 1 s while work falls.
+// A drain of 2.5 s survives a TimeoutStopSec of 1 s while work ends.
 func falling(t *testing.T, m *manager) {
 	u := m.service(t, "queue", nil, "TimeoutStopSec=1", "")
 	u.ctl("start")
@@ -61,7 +61,7 @@ func falling(t *testing.T, m *manager) {
 	}
 }
 
-// A drain that no signal began is seen, and lives, in the same way.
+// A drain that no signal began survives it too, and systemd shows it in the same way.
 func failing(t *testing.T, m *manager) {
 	u := m.service(t, "queue", []string{"FAIL=1"}, "TimeoutStopSec=1\nRestartSec=10", "")
 	u.ctl("start")
@@ -72,8 +72,8 @@ func failing(t *testing.T, m *manager) {
 	}
 }
 
-// A drain that is stuck dies before its budget of 25 s is over: after 5 s
-// without a fall there is no more time than 5 s.
+// A stuck drain is killed before its budget of 25 s is over: if nothing ends for 5 s, it
+// gets no more than 5 s.
 func stuck(t *testing.T, m *manager) {
 	u := m.service(t, "queue", []string{"STUCK=1"}, "TimeoutStopSec=1", "")
 	u.ctl("start")
@@ -125,7 +125,7 @@ func unthrottled(t *testing.T, m *manager) {
 	}
 }
 
-// What becomes of a unit whose program ends.
+// The state of a unit after its program has ended.
 func results(t *testing.T, m *manager) {
 	for how, want := range map[string]string{
 		"once":      "active running success 1 0", // a task failed: an orderly drain, and 1
@@ -167,7 +167,7 @@ func watchdog(t *testing.T, m *manager) {
 	}
 }
 
-// A process that waits for a lock waits as long as it takes, and names the holder.
+// A process waits for a lock without a limit, and names the holder.
 func waitsForLock(t *testing.T, m *manager) {
 	holder := m.service(t, "second", nil, "", "")
 	holder.ctl("start")
@@ -180,7 +180,7 @@ func waitsForLock(t *testing.T, m *manager) {
 	waiter.ctl("stop")
 }
 
-// webUnit returns a started server, whose socket systemd has where so wanted.
+// webUnit returns a started server. If wanted, systemd has its socket.
 func webUnit(t *testing.T, m *manager, socket bool) (u *unit, url string) {
 	addr := freeAddr(t)
 	u = m.service(t, "web", []string{"ADDR=" + addr}, "", "StartLimitIntervalSec=0")
@@ -297,7 +297,7 @@ func activation(t *testing.T, m *manager) {
 	}
 }
 
-// It is the socket that does it.
+// Without the socket, some connections have no answer.
 func unactivated(t *testing.T, m *manager) {
 	u, url := webUnit(t, m, false)
 	if asked, failed := restarts(t, u, url); failed == 0 {
