@@ -47,6 +47,13 @@ func (p *progress) left() int {
 	return n
 }
 
+func steps(phases []Phase) (n int) {
+	for i := range phases {
+		n += len(phases[i].Steps)
+	}
+	return n
+}
+
 // tell calls f after each call of changed, and a second after its latest call, in
 // a goroutine of its own, as f may block. ended makes a last call, and waits for
 // that no longer than the plan may take.

@@ -3,14 +3,11 @@ package drain
 import (
 	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
-
-	"github.com/evenkeel-go/evenkeel/internal/labels"
 )
 
 // An Outcome is what became of a step.
@@ -26,45 +23,6 @@ const (
 	Abandoned Outcome = "abandoned" // Stop or Kill still ran at the phase's end
 	Skipped   Outcome = "skipped"   // there was no time for Stop; Kill, if there is one, returned
 )
-
-// outcome tells what became of the step, where the phase ended for cause.
-func (s *step) outcome(cause error) (Outcome, error) {
-	switch {
-	case s.killed.running && s.stopped.err != nil && s.stopped.err != cause:
-		return Abandoned, s.stopped.err // it may name what still runs
-	case s.active():
-		return Abandoned, cmp.Or(s.killed.err, errAbandoned)
-	case s.stopped.panicked() && s.killed.err != nil:
-		return Panicked, errors.Join(s.stopped.err, s.killed.err)
-	case s.stopped.panicked():
-		return Panicked, s.stopped.err
-	case s.killed.panicked():
-		return Panicked, s.killed.err
-	case s.killed.err != nil:
-		return Failed, s.killed.err
-	case !s.stopped.began:
-		return Skipped, cause
-	case s.killed.began && s.stopped.err == nil:
-		return Killed, cause
-	case s.killed.began:
-		return Killed, s.stopped.err
-	case s.stopped.err == nil:
-		return OK, nil
-	case s.late:
-		return TimedOut, s.stopped.err
-	default:
-		return Failed, s.stopped.err
-	}
-}
-
-// panicked leaves aside an error that tells of somebody else's panic, such as
-// that of a plan inside a step.
-func (c call) panicked() bool {
-	_, ok := c.err.(*labels.PanicError)
-	return ok
-}
-
-var errAbandoned = errors.New("still running at the end of its phase")
 
 // A StepError is the failure of one step. It wraps what the step returned, or
 // the cause for which its time ended, which matches context.DeadlineExceeded,
