@@ -10,7 +10,7 @@ import (
 	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
-// close ends a gate's work as far as that needs no force:
+// drain ends a gate's work as far as that needs no force:
 //
 //	it refuses new work
 //	it counts the work within for the drain's progress
@@ -18,7 +18,7 @@ import (
 //	it waits until all have left
 //
 // It returns nil then, or the cause if ctx ends first.
-func (g *Gate) close(ctx context.Context, pace time.Duration) (late error) {
+func (g *Gate) drain(ctx context.Context, pace time.Duration) (late error) {
 	g.shut(ctx)
 	wire.Count(ctx, g, g.len)
 	g.announce(ctx, pace)
@@ -33,7 +33,7 @@ func (g *Gate) close(ctx context.Context, pace time.Duration) (late error) {
 // announce takes half of what remains at most. If ctx ends, it tells the others at
 // once.
 func (g *Gate) announce(ctx context.Context, pace time.Duration) {
-	es := g.untold()
+	es := g.unannounced()
 	if d, ok := ctx.Deadline(); ok && len(es) > 0 {
 		pace = min(pace, time.Until(d)/2/time.Duration(len(es)))
 	}
@@ -54,14 +54,14 @@ func (g *Gate) announce(ctx context.Context, pace time.Duration) {
 // A closing ends the work of a server's gate for its Step: the server's Stop calls
 // close, its Kill calls kill, maybe at the same time.
 type closing struct {
-	latest atomic.Pointer[stopping]
+	latest atomic.Pointer[stopCall]
 
 	mu  sync.Mutex
 	err error // names those who were cut: the first who cuts sees all of them
 }
 
-// A stopping is a call of Stop.
-type stopping struct {
+// A stopCall is a call of Stop.
+type stopCall struct {
 	ctx context.Context
 	// grace is a quarter of the time that a plan keeps for Kill: those within get
 	// one to say goodbye, the listeners one to close, and those who were cut one to
@@ -80,7 +80,7 @@ const moment = 50 * time.Millisecond
 
 // begin records a call of Stop.
 func (c *closing) begin(ctx context.Context) {
-	s := &stopping{ctx, moment}
+	s := &stopCall{ctx, moment}
 	if d, ok := ctx.Deadline(); ok {
 		s.grace = min(time.Until(d)/40, time.Second/4)
 	}
@@ -93,7 +93,7 @@ func (c *closing) begun() bool { return c.latest.Load() != nil }
 // close is for Stop. It returns an error that names those who were cut, by this
 // call or by kill.
 func (c *closing) close(ctx context.Context, g *Gate) error {
-	return c.cut(g, g.close(ctx, pace))
+	return c.cut(g, g.drain(ctx, pace))
 }
 
 // kill refuses, tells all, gives them a moment to say goodbye, and cuts them.

@@ -14,11 +14,11 @@ import (
 // nothing yet, which hold up its Shutdown for 5 s, and the hijacked ones, for
 // which it does not wait.
 type tracker struct {
-	mu      sync.Mutex
-	open    map[net.Conn]http.ConnState // without the closed ones; of a conn only whether it is new or hijacked
-	http    int                         // how many of these are http.Server's, so not hijacked
-	closing bool                        // new connections are closed as they arrive
-	gone    event                       // made with closing: http.Server has none left
+	mu        sync.Mutex
+	open      map[net.Conn]http.ConnState // without the closed ones; of a conn only whether it is new or hijacked
+	http      int                         // how many of these are http.Server's, so not hijacked
+	turnsAway bool                        // new connections are closed as they arrive
+	gone      event                       // made with turnsAway: http.Server has none left
 }
 
 func (t *tracker) changed(c net.Conn, state http.ConnState) {
@@ -40,7 +40,7 @@ func (t *tracker) note(c net.Conn, own *conn, state http.ConnState) bool {
 	defer t.mu.Unlock()
 	before, known := t.open[c]
 	switch {
-	case state == http.StateNew && t.closing:
+	case state == http.StateNew && t.turnsAway:
 		return false
 	case state == http.StateClosed, state == http.StateHijacked:
 		if known && before != http.StateHijacked {
@@ -66,7 +66,7 @@ func (t *tracker) note(c net.Conn, own *conn, state http.ConnState) bool {
 }
 
 func (t *tracker) leftLocked() {
-	if t.http--; t.http == 0 && t.closing {
+	if t.http--; t.http == 0 && t.turnsAway {
 		t.gone.happen()
 	}
 }
@@ -79,9 +79,9 @@ func current(c net.Conn, noted http.ConnState) http.ConnState {
 	return noted
 }
 
-// kept returns how many connections http.Server has, and how many of these have
+// counts returns how many connections http.Server has, and how many of these have
 // sent nothing yet.
-func (t *tracker) kept() (all, silent int) {
+func (t *tracker) counts() (all, silent int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for c, noted := range t.open {
@@ -96,8 +96,8 @@ func (t *tracker) kept() (all, silent int) {
 // to arrive. The channel is closed once http.Server has no connection left.
 func (t *tracker) closeNew() (gone <-chan struct{}) {
 	t.mu.Lock()
-	if !t.closing {
-		t.closing, t.gone = true, newEvent()
+	if !t.turnsAway {
+		t.turnsAway, t.gone = true, newEvent()
 	}
 	if t.http == 0 {
 		t.gone.happen()

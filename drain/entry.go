@@ -22,9 +22,9 @@ type entry struct {
 	prev, next *entry          // in the gate's list
 	within     bool            // it is in that list
 	soft       context.Context // the Stopping context, made when it is first asked for
-	tell       context.CancelCauseFunc
-	told       bool // the Stopping context has ended, or will be made so
-	cut        bool // it is in Gate.cut
+	endSoft    context.CancelCauseFunc
+	announced  bool // the Stopping context has ended, or will be made so
+	named      bool // its title is in Gate.cutNames
 }
 
 // title is the name in errors and in Gate.Cut.
@@ -91,10 +91,10 @@ func (e *entry) Soft() (soft, owner context.Context) {
 	e.gate.mu.Lock()
 	defer e.gate.mu.Unlock()
 	if e.soft == nil {
-		ctx, tell := context.WithCancelCause(context.Context(e))
-		e.soft, e.tell = softContext{ctx, e.gate}, tell
-		if e.told {
-			tell(errShut)
+		ctx, end := context.WithCancelCause(context.Context(e))
+		e.soft, e.endSoft = softContext{ctx, e.gate}, end
+		if e.announced {
+			end(errShut)
 		}
 	}
 	return e.soft, e
@@ -105,11 +105,11 @@ var errShut = fmt.Errorf("drain: the gate is shut: %w", context.Canceled)
 // announce ends the Stopping context.
 func (e *entry) announce() {
 	e.gate.mu.Lock()
-	e.told = true
-	tell := e.tell
+	e.announced = true
+	end := e.endSoft
 	e.gate.mu.Unlock()
-	if tell != nil {
-		tell(errShut)
+	if end != nil {
+		end(errShut)
 	}
 }
 

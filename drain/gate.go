@@ -24,7 +24,7 @@ type Gate struct {
 	first, last *entry        // joined, not left: a list, oldest first
 	idle        chan struct{} // made when the gate is shut; closed when it is also empty
 	empty       bool          // idle is closed
-	cut         []string      // names of those who had joined when a drain gave up, oldest first
+	cutNames    []string      // names of those who had joined when a drain gave up, oldest first
 	why         error         // the cause of the latest drain that gave up; nil before
 }
 
@@ -98,10 +98,10 @@ func (g *Gate) join(ctx context.Context, e *entry) bool {
 	g.mu.Lock()
 	e.since = time.Now()
 	g.linkLocked(e)
-	e.told = g.idle != nil // it entered as the gate was shut, and the others have been told
+	e.announced = g.idle != nil // it entered as the gate was shut, and the others have been told
 	why := g.why
 	if why != nil {
-		g.cutLocked(e)
+		g.recordCutLocked(e)
 	}
 	g.mu.Unlock()
 	if why != nil {
@@ -117,7 +117,7 @@ func (g *Gate) join(ctx context.Context, e *entry) bool {
 //
 // Drain fits [Step.Stop].
 func (g *Gate) Drain(ctx context.Context) error {
-	if why := g.close(ctx, 0); why != nil {
+	if why := g.drain(ctx, 0); why != nil {
 		return g.giveUp(why)
 	}
 	return nil
@@ -127,14 +127,14 @@ func (g *Gate) Drain(ctx context.Context) error {
 func (g *Gate) Cut() []string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return slices.Clone(g.cut)
+	return slices.Clone(g.cutNames)
 }
 
-// cutLocked records once that e was cut.
-func (g *Gate) cutLocked(e *entry) {
-	if !e.cut {
-		e.cut = true
-		g.cut = append(g.cut, e.title())
+// recordCutLocked records once that e was cut.
+func (g *Gate) recordCutLocked(e *entry) {
+	if !e.named {
+		e.named = true
+		g.cutNames = append(g.cutNames, e.title())
 	}
 }
 
@@ -154,16 +154,16 @@ func (g *Gate) shut(ctx context.Context) {
 	}
 }
 
-// untold returns those who joined and do not know of the stop yet, oldest first.
+// unannounced returns those who joined and do not know of the stop yet, oldest first.
 // One that has not called Stopping yet counts as told: it will find it ended.
-func (g *Gate) untold() []*entry {
+func (g *Gate) unannounced() []*entry {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	var es []*entry
 	for e := g.first; e != nil; e = e.next {
 		if e.soft == nil {
-			e.told = true
-		} else if !e.told {
+			e.announced = true
+		} else if !e.announced {
 			es = append(es, e)
 		}
 	}
@@ -190,7 +190,7 @@ func (g *Gate) giveUp(why error) error {
 	var es []*entry
 	for e := g.first; e != nil; e = e.next {
 		es = append(es, e)
-		g.cutLocked(e)
+		g.recordCutLocked(e)
 	}
 	g.mu.Unlock()
 	for _, e := range es {

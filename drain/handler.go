@@ -21,7 +21,7 @@ import (
 // but the other server's listener and connections are not its business: shut that
 // server down in a step beside or after this one.
 func (s *Server) Handler(next http.Handler) http.Handler {
-	s.setup.Do(s.begin)
+	s.setup.Do(s.prepare)
 	if next == nil {
 		next = http.DefaultServeMux
 	}

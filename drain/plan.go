@@ -150,7 +150,7 @@ func (p Plan) Run(ctx context.Context) (Report, error) {
 	r.log.InfoContext(ctx, "drain began", "cause", context.Cause(ctx), "budget", logs.Seconds(p.budget()), "deadline", r.deadline)
 	rep := Report{Began: begin, Deadline: r.deadline, Results: make([]Result, 0, steps(p.Phases))}
 	r.ctx = context.WithValue(context.WithoutCancel(ctx), wire.CountsKey, &r.progress)
-	changed, ended := r.tell(p.Progress)
+	changed, ended := r.reportProgress(p.Progress)
 	for i := range p.Phases {
 		r.progress.next(p.Phases[i:])
 		changed()

@@ -54,10 +54,10 @@ func steps(phases []Phase) (n int) {
 	return n
 }
 
-// tell calls f after each call of changed, and a second after its latest call, in
+// reportProgress calls f after each call of changed, and a second after its latest call, in
 // a goroutine of its own, as f may block. ended makes a last call, and waits for
 // that no longer than the plan may take.
-func (r *run) tell(f func(left int, deadline time.Time)) (changed, ended func()) {
+func (r *run) reportProgress(f func(left int, deadline time.Time)) (changed, ended func()) {
 	if f == nil {
 		return func() {}, func() {}
 	}

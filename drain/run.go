@@ -59,21 +59,21 @@ func (r *run) phase(i int, results []Result) []Result {
 
 	w := newWork(r, p, start, owner, ctx)
 	if killOnly {
-		w.kill()
+		w.callKills()
 	} else {
-		w.stop()
+		w.callStops()
 	}
 	timeUp, force := ctx.Done(), r.force
-	for over := w.quiet(); !over; {
+	for over := w.allReturned(); !over; {
 		if r.forced {
 			force = nil
 		}
 		select {
 		case <-w.wake:
 			if ctx.Err() != nil { // Stops that obey their context may be seen before timeUp is
-				w.kill()
+				w.callKills()
 			}
-			over = w.quiet()
+			over = w.allReturned()
 		case <-force:
 			r.forced = true
 			r.log.WarnContext(ctx, "drain forced", "phase", p.Name)
@@ -84,11 +84,11 @@ func (r *run) phase(i int, results []Result) []Result {
 			}
 		case <-timeUp:
 			timeUp = nil
-			w.kill()
+			w.callKills()
 		case <-look.C:
 			w.stacks = r.look(owner)
 		case <-hard.C:
-			w.kill()
+			w.callKills()
 			over = true
 		}
 	}

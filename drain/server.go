@@ -116,10 +116,10 @@ func (s *Server) ListenAndServe(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cut := make(chan struct{})
+	done := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
-		defer close(cut)
-		s.setup.Do(s.begin)
+		defer close(done)
+		s.setup.Do(s.prepare)
 		g := s.gate()
 		g.shut(ctx)
 		s.closing.cut(g, context.Cause(ctx))
@@ -128,7 +128,7 @@ func (s *Server) ListenAndServe(ctx context.Context) error {
 	})
 	err = s.serve(l)
 	if !stop() {
-		<-cut
+		<-done
 		if errors.Is(err, http.ErrServerClosed) { // not by the Step
 			return context.Cause(ctx)
 		}
@@ -171,7 +171,7 @@ func (s *Server) Serve(l net.Listener) error {
 
 func (s *Server) serve(l *listener) error {
 	defer l.Close() // http.Server.ServeTLS does not always
-	s.setup.Do(s.begin)
+	s.setup.Do(s.prepare)
 	s.wrapped.Do(s.wrap)
 	s.accepting.Store(l)
 	defer s.accepting.CompareAndSwap(l, nil)
@@ -188,16 +188,16 @@ func (s *Server) serve(l *listener) error {
 	return err
 }
 
-func (s *Server) begin() { s.born, s.ended = time.Now(), newEvent() }
+func (s *Server) prepare() { s.born, s.ended = time.Now(), newEvent() }
 
 // Step returns the server's step of a plan. It is named "http"; give the
 // second server of a phase another name.
 func (s *Server) Step() Step { return Step{Name: "http", Stop: s.stop, Kill: s.kill} }
 
 func (s *Server) stop(ctx context.Context) error {
-	s.setup.Do(s.begin)
+	s.setup.Do(s.prepare)
 	s.closing.begin(ctx)
-	s.leave(ctx)
+	s.sendAway(ctx)
 	shutdown, cancel := context.WithCancel(ctx)
 	defer cancel()
 	down := s.shutdown(shutdown)
@@ -221,9 +221,9 @@ func (s *Server) stop(ctx context.Context) error {
 	return err
 }
 
-// leave makes clients and balancers go elsewhere, in the order that Server
+// sendAway makes clients and balancers go elsewhere, in the order that Server
 // documents, while all requests are still served.
-func (s *Server) leave(ctx context.Context) {
+func (s *Server) sendAway(ctx context.Context) {
 	l, begin := s.accepting.Load(), time.Now()
 	if s.down.Load() || l == nil && s.HTTP != nil { // it does not serve
 		return
@@ -247,7 +247,7 @@ func (s *Server) leave(ctx context.Context) {
 // leave. It waits for that, as the next phase may close what they use. It does
 // not wait for a Stop under way, which net/http may hold up.
 func (s *Server) kill() {
-	s.setup.Do(s.begin)
+	s.setup.Do(s.prepare)
 	g := s.gate()
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()

@@ -21,7 +21,7 @@ func (s *Server) settle(ctx context.Context) {
 	}
 	end := begin.Add(window)
 	for {
-		quiet := s.asked(begin).Add(s.Settle)
+		quiet := s.lastRequest(begin).Add(s.Settle)
 		if quiet.After(end) {
 			quiet = end
 		}
@@ -37,8 +37,8 @@ func (s *Server) settle(ctx context.Context) {
 	}
 }
 
-// asked returns when the latest request arrived, but not before begin.
-func (s *Server) asked(begin time.Time) time.Time {
+// lastRequest returns when the latest request arrived, but not before begin.
+func (s *Server) lastRequest(begin time.Time) time.Time {
 	if t := s.born.Add(time.Duration(s.latest.Load())); t.After(begin) {
 		return t
 	}
@@ -64,8 +64,8 @@ func (s *Server) linger(ctx context.Context, since time.Time) {
 	again := time.NewTicker(lull / 10)
 	defer again.Stop()
 	for time.Since(begin) < most {
-		all, silent := s.tracker.kept()
-		if silent == 0 && (all == 0 || time.Since(s.asked(since)) >= lull) {
+		all, silent := s.tracker.counts()
+		if silent == 0 && (all == 0 || time.Since(s.lastRequest(since)) >= lull) {
 			return
 		}
 		select {

@@ -58,14 +58,14 @@ type listener struct {
 	tracker *tracker
 	kept    deadliner // the Listener, if systemd passed it and keeps it; else nil
 
-	rested event // rest was called
-	quiet  event // Accept has returned its last connection
-	over   event // Close was called
-	shut   func() error
+	rested    event // rest was called
+	lastGiven event // Accept has returned its last connection
+	closed    event // Close was called
+	closeOnce func() error
 }
 
 func newListener(l net.Listener, t *tracker) *listener {
-	return &listener{Listener: l, tracker: t, rested: newEvent(), quiet: newEvent(), over: newEvent(), shut: sync.OnceValue(l.Close)}
+	return &listener{Listener: l, tracker: t, rested: newEvent(), lastGiven: newEvent(), closed: newEvent(), closeOnce: sync.OnceValue(l.Close)}
 }
 
 // Accept does not return between rest and Close.
@@ -75,8 +75,8 @@ func (l *listener) Accept() (net.Conn, error) {
 		return l.tracker.wrap(c), nil
 	}
 	if l.rested.happened() {
-		l.quiet.happen()
-		<-l.over.c
+		l.lastGiven.happen()
+		<-l.closed.c
 	}
 	return nil, err
 }
@@ -90,19 +90,19 @@ func (l *listener) rest(ctx context.Context) {
 	if l.kept != nil {
 		l.kept.SetDeadline(time.Unix(1, 0))
 	} else {
-		go l.shut() // Accept returns then; a Close that blocks must not hold up the step
+		go l.closeOnce() // Accept returns then; a Close that blocks must not hold up the step
 	}
 	select {
-	case <-l.quiet.c:
-	case <-l.over.c:
+	case <-l.lastGiven.c:
+	case <-l.closed.c:
 	case <-ctx.Done():
 	}
 }
 
 // Close may come after rest. It returns the error of the first close.
 func (l *listener) Close() error {
-	l.over.happen()
-	return l.shut()
+	l.closed.happen()
+	return l.closeOnce()
 }
 
 // An event happens once. It may be asked to happen again.

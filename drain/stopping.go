@@ -27,7 +27,7 @@ func Stopping(ctx context.Context) context.Context {
 	}
 	soft, owner := s.Soft()
 	if done := ctx.Done(); done == nil || done == owner.Done() {
-		return &told{soft, ctx}
+		return &valued{soft, ctx}
 	}
 	// ctx may end by itself. Both registrations go when it does.
 	both, cancel := context.WithCancelCause(ctx)
@@ -36,19 +36,19 @@ func Stopping(ctx context.Context) context.Context {
 	return &sooner{both, soft}
 }
 
-// told is a soft context with the values of another one.
-type told struct {
+// valued is a soft context with the values of another one.
+type valued struct {
 	context.Context
 	values context.Context
 }
 
 // Value leaves to the soft context what package context asks its own contexts: who
 // ends, and why. Without it, context.Cause would answer for the other one.
-func (t *told) Value(key any) any {
+func (v *valued) Value(key any) any {
 	if key == causeKey() {
-		return t.Context.Value(key)
+		return v.Context.Value(key)
 	}
-	return t.values.Value(key)
+	return v.values.Value(key)
 }
 
 // causeKey returns the key by which package context finds its own contexts. The key

@@ -32,21 +32,21 @@ type work struct {
 // A step is a [Step] and what became of it.
 type step struct {
 	*Step
-	stopped, killed call
-	late            bool // Stop returned after its time
-	took            time.Duration
+	stop, kill call
+	late       bool // Stop returned after its time
+	took       time.Duration
 
 	// Once the phase is over; guarded by work.mu.
 	left int   // the calls that were abandoned and have not returned
 	err  error // of those that have
 }
 
-func (s *step) active() bool { return s.stopped.running || s.killed.running }
+func (s *step) active() bool { return s.stop.running || s.kill.running }
 
-// killable reports whether Kill is due once Stop's time is over. It is also due if
+// killDue reports whether Kill is due once Stop's time is over. It is also due if
 // Stop gave up then, as http.Server.Shutdown does: that has not done its work.
-func (s *step) killable() bool {
-	return s.Kill != nil && !s.killed.began && (s.stopped.running || !s.stopped.began || s.late && s.stopped.err != nil)
+func (s *step) killDue() bool {
+	return s.Kill != nil && !s.kill.began && (s.stop.running || !s.stop.began || s.late && s.stop.err != nil)
 }
 
 // A call is one of a step's functions.
@@ -63,28 +63,28 @@ func newWork(r *run, p Phase, start time.Time, owner string, ctx context.Context
 	return w
 }
 
-func (w *work) quiet() bool {
+func (w *work) allReturned() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.running == 0
 }
 
-func (w *work) stop() {
+func (w *work) callStops() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for i := range w.steps {
 		s := &w.steps[i]
-		w.beginLocked(s, &s.stopped)
+		w.beginLocked(s, &s.stop)
 	}
 }
 
-// kill forces the steps that are not done.
-func (w *work) kill() {
+// callKills forces the steps that are not done.
+func (w *work) callKills() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for i := range w.steps {
-		if s := &w.steps[i]; s.killable() {
-			w.beginLocked(s, &s.killed)
+		if s := &w.steps[i]; s.killDue() {
+			w.beginLocked(s, &s.kill)
 		}
 	}
 }
@@ -99,7 +99,7 @@ func (w *work) beginLocked(s *step, c *call) {
 
 func (w *work) call(s *step, c *call) {
 	f := s.Stop
-	if c == &s.killed {
+	if c == &s.kill {
 		f = func(context.Context) error { s.Kill(); return nil }
 	}
 	ctx := labels.With(w.ctx, w.owner, s.Name)
@@ -139,7 +139,7 @@ func (w *work) note(s *step, c *call, err error, took time.Duration) (late bool)
 	}
 	c.running, c.err = false, err
 	s.late, s.took = w.ctx.Err() != nil, took
-	if !s.active() && !s.killable() {
+	if !s.active() && !s.killDue() {
 		w.progress.steps.Add(-1)
 	}
 	if w.running--; w.running == 0 {
@@ -158,7 +158,7 @@ func (w *work) close() {
 	w.over = true
 	for i := range w.steps {
 		s := &w.steps[i]
-		for _, c := range [...]*call{&s.stopped, &s.killed} {
+		for _, c := range [...]*call{&s.stop, &s.kill} {
 			if c.running {
 				s.left++
 			}
@@ -169,30 +169,30 @@ func (w *work) close() {
 // outcome tells what became of the step, where the phase ended for cause.
 func (s *step) outcome(cause error) (Outcome, error) {
 	switch {
-	case s.killed.running && s.stopped.err != nil && s.stopped.err != cause:
-		return Abandoned, s.stopped.err // it may name what still runs
+	case s.kill.running && s.stop.err != nil && s.stop.err != cause:
+		return Abandoned, s.stop.err // it may name what still runs
 	case s.active():
-		return Abandoned, cmp.Or(s.killed.err, errAbandoned)
-	case s.stopped.panicked() && s.killed.err != nil:
-		return Panicked, errors.Join(s.stopped.err, s.killed.err)
-	case s.stopped.panicked():
-		return Panicked, s.stopped.err
-	case s.killed.panicked():
-		return Panicked, s.killed.err
-	case s.killed.err != nil:
-		return Failed, s.killed.err
-	case !s.stopped.began:
+		return Abandoned, cmp.Or(s.kill.err, errAbandoned)
+	case s.stop.panicked() && s.kill.err != nil:
+		return Panicked, errors.Join(s.stop.err, s.kill.err)
+	case s.stop.panicked():
+		return Panicked, s.stop.err
+	case s.kill.panicked():
+		return Panicked, s.kill.err
+	case s.kill.err != nil:
+		return Failed, s.kill.err
+	case !s.stop.began:
 		return Skipped, cause
-	case s.killed.began && s.stopped.err == nil:
+	case s.kill.began && s.stop.err == nil:
 		return Killed, cause
-	case s.killed.began:
-		return Killed, s.stopped.err
-	case s.stopped.err == nil:
+	case s.kill.began:
+		return Killed, s.stop.err
+	case s.stop.err == nil:
 		return OK, nil
 	case s.late:
-		return TimedOut, s.stopped.err
+		return TimedOut, s.stop.err
 	default:
-		return Failed, s.stopped.err
+		return Failed, s.stop.err
 	}
 }
 
