@@ -1,5 +1,7 @@
 package drain
 
+// The arithmetic of a plan's times. Plan documents it.
+
 import "time"
 
 func (p Plan) budget() time.Duration {
@@ -9,18 +11,18 @@ func (p Plan) budget() time.Duration {
 	return p.Budget
 }
 
-// deadline returns when the plan is over. outer is when another drain will stop
-// waiting for this one.
+// deadline returns when the plan is over. outer is when another plan's step that
+// calls this one runs out of time; zero if there is none.
 func (p Plan) deadline(asked, begin, outer time.Time) time.Time {
 	if asked.IsZero() {
 		asked = begin
 	}
 	d := asked.Add(p.budget())
-	// The last second is for the Kills of phases without a reserve.
+	// lastOf is for the Kills of phases without a reserve.
 	if late := begin.Add(min(reserved(p.Phases)+lastOf(p.budget()), p.budget())); late.After(d) {
 		d = late
 	}
-	if left := outer.Sub(begin); left > 0 { // else there is none, or it does not wait any more
+	if left := outer.Sub(begin); left > 0 { // else there is no outer step, or its time is over
 		if before := outer.Add(-min(left/10, margin)); before.Before(d) {
 			d = before
 		}
@@ -28,7 +30,7 @@ func (p Plan) deadline(asked, begin, outer time.Time) time.Time {
 	return d
 }
 
-// margin is how long before an outer drain's step an inner drain ends.
+// margin is how long before the outer Stop's end an inner plan ends, at most.
 const margin = 100 * time.Millisecond
 
 func reserved(phases []Phase) (sum time.Duration) {
@@ -38,15 +40,14 @@ func reserved(phases []Phase) (sum time.Duration) {
 	return sum
 }
 
-// A clock divides the time up to a deadline among phases.
+// A clock divides the time until deadline among phases.
 type clock struct {
 	phases   []Phase
 	deadline time.Time
 }
 
-// span returns how long phase i may take if it starts at now, and how much of that
-// is kept for Kill. A forced phase has its reserve at most; if it has none, all its
-// time is for Kill.
+// span returns how long phase i may take if it begins now, and how much of that is
+// kept for Kill. If the plan is forced and the phase has no reserve, all of it is.
 func (c clock) span(i int, now time.Time, forced bool) (whole, kill time.Duration) {
 	p, left := c.phases[i], c.deadline.Sub(now)-reserved(c.phases[i+1:])
 	whole = p.Timeout
