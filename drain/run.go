@@ -11,30 +11,30 @@ import (
 	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
-// A run is one execution of a plan.
+// A run is one call of Plan.Run.
 type run struct {
 	clock
 	progress progress
-	ctx      context.Context // values, no end
+	ctx      context.Context // of the steps: Run's values, without its end
 	force    <-chan struct{}
-	forced   bool // force was seen closed
+	forced   bool // the plan has seen the force
 
 	queue  logs.Queue
-	log    *slog.Logger // of the progress lines; never nil
-	loud   *slog.Logger // of what no caller receives; never nil
-	panics *slog.Logger // of the steps, which the caller receives as errors; nil without a Logger
+	log    *slog.Logger // for the progress lines; never nil
+	loud   *slog.Logger // for what no caller receives; never nil
+	panics *slog.Logger // for panics of steps, which the caller also receives as errors; nil without a Logger
 
-	profile   sync.Mutex // held while a goroutine profile is taken
+	profile   sync.Mutex // held while a goroutine profile is taken: one at a time
 	abandoned []abandoned
 }
 
-// phase runs phase i to its end, and appends what became of its steps to results:
+// phase runs phase i and appends the results of its steps:
 //
-//	Stops start, side by side
-//	at the end of their time, or when forced, Kill is called for those not done
-//	halfway through Kill's time, the stacks of what still runs are looked for
-//	when all are done, or at the phase's end, the phase is over
-//	a step that still runs is abandoned
+//	calls the Stops, side by side
+//	at the end of their time, or if forced, calls Kill of the steps that are not done
+//	halfway through Kill's time, begins to look for the stacks of what still runs
+//	ends when all calls have returned, or at the end of the phase's time
+//	abandons the steps that still run
 func (r *run) phase(i int, results []Result) []Result {
 	select {
 	case <-r.force:
@@ -43,7 +43,7 @@ func (r *run) phase(i int, results []Result) []Result {
 	}
 	p, start := r.phases[i], time.Now()
 	whole, last := r.span(i, start, r.forced)
-	killOnly := whole <= last // forced without a reserve, or late without one
+	killOnly := whole <= last // forced or late, and without a reserve
 	end := start.Add(whole)
 	hard := time.NewTimer(whole)
 	defer hard.Stop()
@@ -70,7 +70,7 @@ func (r *run) phase(i int, results []Result) []Result {
 		}
 		select {
 		case <-w.wake:
-			if ctx.Err() != nil { // Stops that obey their context may be seen before timeUp is
+			if ctx.Err() != nil { // Stops that obey their context may return before select sees timeUp
 				w.callKills()
 			}
 			over = w.allReturned()
@@ -95,7 +95,7 @@ func (r *run) phase(i int, results []Result) []Result {
 	return w.results(results)
 }
 
-// A phaseEnd is the cause with which a Stop's context ends.
+// A phaseEnd is the cause with which the context of the Stops ends.
 type phaseEnd struct {
 	phase  string
 	forced bool

@@ -12,21 +12,21 @@ import (
 	"github.com/evenkeel-go/evenkeel/internal/logs"
 )
 
-// A work is the steps of a phase under way.
+// A work is the calls of one phase, and what became of them.
 type work struct {
 	*run
 	phase string
-	ctx   context.Context // of the Stops
+	ctx   context.Context // of the Stops: ends with their time
 	owner string          // the label of the steps' goroutines
 	start time.Time
-	wake  chan struct{} // has room for one: running fell to 0
+	wake  chan struct{} // one value: running has fallen to 0
 
-	stacks *stacks // of what still runs; nil until they are looked for
+	stacks *stacks // of what still runs; nil before look
 
 	mu      sync.Mutex
 	steps   []step
-	running int  // calls that have not returned
-	over    bool // what returns now is too late
+	running int  // the calls that have not returned
+	over    bool // the phase is over: what returns now is late
 }
 
 // A step is a [Step] and what became of it.
@@ -36,20 +36,20 @@ type step struct {
 	late       bool // Stop returned after its time
 	took       time.Duration
 
-	// Once the phase is over; guarded by work.mu.
-	left int   // the calls that were abandoned and have not returned
-	err  error // of those that have
+	// Used once the phase is over, under work.mu.
+	left int   // how many abandoned calls have not returned
+	err  error // joined, of the abandoned calls that have
 }
 
 func (s *step) active() bool { return s.stop.running || s.kill.running }
 
-// killDue reports whether Kill is due once Stop's time is over. It is also due if
-// Stop gave up then, as http.Server.Shutdown does: that has not done its work.
+// killDue reports whether Kill is due once Stop's time is over. It also is if Stop
+// returned an error then, as http.Server.Shutdown does: its work is not done.
 func (s *step) killDue() bool {
 	return s.Kill != nil && !s.kill.began && (s.stop.running || !s.stop.began || s.late && s.stop.err != nil)
 }
 
-// A call is one of a step's functions.
+// A call is the call of Stop or Kill.
 type call struct {
 	began, running bool
 	err            error
@@ -78,7 +78,7 @@ func (w *work) callStops() {
 	}
 }
 
-// callKills forces the steps that are not done.
+// callKills calls Kill of the steps that are not done.
 func (w *work) callKills() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -89,8 +89,8 @@ func (w *work) callKills() {
 	}
 }
 
-// beginLocked makes a call, in a goroutine. The phase owns it and waits for it.
-// Once the phase is over the goroutine is abandoned, and logs a line at its end.
+// beginLocked makes a call in a goroutine. The phase waits for it. If the phase ends
+// first, the goroutine is abandoned, and logs a line when the call returns.
 func (w *work) beginLocked(s *step, c *call) {
 	c.began, c.running = true, true
 	w.running++
@@ -111,8 +111,8 @@ func (w *work) call(s *step, c *call) {
 	})
 }
 
-// logLate is a function of its own for its large frame: most steps do without it,
-// and a goroutine's first stack is small.
+// logLate has a large frame. It is not part of the caller, because most steps do not
+// need it, and a new goroutine's stack is small.
 //
 //go:noinline
 func (w *work) logLate(s *step, took time.Duration) {
@@ -127,8 +127,8 @@ func (w *work) logLate(s *step, took time.Duration) {
 	w.loud.WarnContext(w.ctx, "abandoned step returned", attrs...)
 }
 
-// note takes the return of a call, and wakes the phase at the last one. It reports
-// whether that was the last call of an abandoned step.
+// note records that a call returned, and wakes the phase if no other is running. It
+// reports whether this was the last call of an abandoned step.
 func (w *work) note(s *step, c *call, err error, took time.Duration) (late bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -151,7 +151,8 @@ func (w *work) note(s *step, c *call, err error, took time.Duration) (late bool)
 	return false
 }
 
-// close ends the phase. From then on only left and err of its steps change.
+// close ends the phase. After it, only left and err of a step change, so the rest may
+// be read without the lock.
 func (w *work) close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -166,11 +167,11 @@ func (w *work) close() {
 	}
 }
 
-// outcome tells what became of the step, where the phase ended for cause.
+// outcome returns how the step ended. cause is why the time of the Stops ended.
 func (s *step) outcome(cause error) (Outcome, error) {
 	switch {
 	case s.kill.running && s.stop.err != nil && s.stop.err != cause:
-		return Abandoned, s.stop.err // it may name what still runs
+		return Abandoned, s.stop.err // which may name what still runs
 	case s.active():
 		return Abandoned, cmp.Or(s.kill.err, errAbandoned)
 	case s.stop.panicked() && s.kill.err != nil:
@@ -196,8 +197,8 @@ func (s *step) outcome(cause error) (Outcome, error) {
 	}
 }
 
-// panicked leaves aside an error that tells of somebody else's panic, such as
-// that of a plan inside a step.
+// panicked reports whether the call itself panicked. An error that wraps another
+// panic does not count, such as the error of a plan inside the step.
 func (c call) panicked() bool {
 	_, ok := c.err.(*labels.PanicError)
 	return ok
@@ -205,8 +206,8 @@ func (c call) panicked() bool {
 
 var errAbandoned = errors.New("still running at the end of its phase")
 
-// results ends the phase, says what became of each step, and logs it. The stacks of
-// the abandoned ones follow.
+// results ends the phase, and appends and logs the result of each step. The stacks of
+// abandoned steps follow later.
 func (w *work) results(results []Result) []Result {
 	w.close()
 	cause := context.Cause(w.ctx)
