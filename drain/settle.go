@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// settle serves on until no request has arrived for Settle. It gives up at the end
-// of the Window, or with ctx.
+// settle serves on until no request has arrived for Settle, or until the Window or ctx
+// ends.
 func (s *Server) settle(ctx context.Context) {
 	if s.Settle <= 0 {
 		return
@@ -37,7 +37,7 @@ func (s *Server) settle(ctx context.Context) {
 	}
 }
 
-// lastRequest returns when the latest request arrived, but not before begin.
+// lastRequest returns when the latest request arrived, or begin if that is later.
 func (s *Server) lastRequest(begin time.Time) time.Time {
 	if t := s.born.Add(time.Duration(s.latest.Load())); t.After(begin) {
 		return t
@@ -45,17 +45,17 @@ func (s *Server) lastRequest(begin time.Time) time.Time {
 	return begin
 }
 
-// A kept connection's request may be on its way when the server stops accepting.
-// Closing the connection would reset it, and most clients do not send a POST again.
+// A request may be on its way on a kept connection when the server stops accepting.
+// To close the connection would reset it, and most clients do not repeat a POST.
 const (
-	lull    = 100 * time.Millisecond // the quiet period after which no request is on its way
-	lingers = time.Second            // for a lull at most
+	lull    = 100 * time.Millisecond // after this quiet period no request is on its way
+	lingers = time.Second            // how long linger waits for a lull
 )
 
 // linger serves one more request of each kept connection, with Connection: close
 // (GOAWAY in HTTP/2). It ends when no connection is left, or after a lull since the
-// latest request, for which the settling counts. A connection that has not sent
-// anything yet has until the end of lingers.
+// latest request, or since if that is later. The time of settling counts for the lull.
+// A connection that has not sent anything yet has until lingers is over.
 func (s *Server) linger(ctx context.Context, since time.Time) {
 	begin, most := time.Now(), lingers
 	if d, ok := ctx.Deadline(); ok {
