@@ -53,8 +53,8 @@ const (
 )
 
 // linger serves one more request of each kept connection, with Connection: close
-// (GOAWAY in HTTP/2). It ends when no connection is left, or after a lull since the
-// latest request, or since if that is later. The time of settling counts for the lull.
+// (GOAWAY in HTTP/2). It ends when no connection is left, or after a lull, which counts
+// from the latest request, but not from before since.
 // A connection that has not sent anything yet has until lingers is over.
 func (s *Server) linger(ctx context.Context, since time.Time) {
 	begin, most := time.Now(), lingers
