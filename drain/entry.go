@@ -21,7 +21,7 @@ type entry struct {
 	// Guarded by gate.mu:
 	prev, next *entry          // in the gate's list
 	within     bool            // it is in that list
-	soft       context.Context // the Stopping context, made when it is first asked for
+	soft       context.Context // the Stopping context, made when Soft is first called
 	endSoft    context.CancelCauseFunc
 	announced  bool // the Stopping context has ended, or will have when it is made
 	named      bool // its title is in Gate.cutNames

@@ -10,10 +10,9 @@ import (
 
 // Graceful returns a step for a server that can be stopped in two ways, such as a
 // *grpc.Server. The step
-//
-//	calls GracefulStop
-//	shuts rpcs and ends the Stopping contexts of its RPCs, as a [Server] does
-//	waits until GracefulStop returns
+//  1. calls GracefulStop
+//  2. shuts rpcs and ends the [Stopping] contexts of its RPCs, as a [Server] does
+//  3. waits until GracefulStop returns
 //
 // When its time is over, the step ends the remaining Stopping contexts and waits a
 // moment. Then it ends the contexts of the RPCs, names them in its error, calls Stop,

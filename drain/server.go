@@ -17,18 +17,17 @@ import (
 // and must not be copied.
 //
 // The step
-//
-//	settles: serves on until no request has arrived for Settle, and asks HTTP/1
-//	  clients to close their connections
-//	closes the listener: new connections are refused, so a balancer tries another
-//	  backend; probes on this listener are refused too
-//	serves one more request of each kept connection, with Connection: close
-//	closes the connections that are idle, and sends GOAWAY on those of HTTP/2
-//	runs the hooks of http.Server.RegisterOnShutdown; HTTP/2 clients get GOAWAY
-//	refuses further requests: http.Server drops those of HTTP/1 without an answer,
-//	  others get 503 with Retry-After
-//	ends the [Stopping] contexts of streams, one by one
-//	waits for every request that it admitted and every hijacked connection
+//  1. settles: it serves on until no request has arrived for Settle, and asks HTTP/1
+//     clients to close their connections
+//  2. closes the listener: new connections are refused, so a balancer tries another
+//     backend; probes on this listener are refused too
+//  3. serves one more request of each kept connection, with Connection: close
+//  4. closes the connections that are idle, and sends GOAWAY on those of HTTP/2
+//  5. runs the hooks of http.Server.RegisterOnShutdown; HTTP/2 clients get GOAWAY
+//  6. refuses further requests: http.Server drops those of HTTP/1 without an answer,
+//     others get 503 with Retry-After
+//  7. ends the [Stopping] contexts of streams, one by one
+//  8. waits for every request that it admitted and every hijacked connection
 //
 // The step does not cut an admitted request before its time is over. Then it ends the
 // remaining Stopping contexts and waits a moment. It cancels the contexts of the

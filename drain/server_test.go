@@ -137,7 +137,7 @@ func TestServerStreams(t *testing.T) {
 	}
 }
 
-// What clients and handlers do to keep a server from ending. Where want, part
+// What clients and handlers do to keep a server from ending. If want, part
 // of the error, is empty, the stop is not delayed, for net/http's 5 s or more;
 // else it ends with its budget, and nothing is cut before Kill.
 func TestServerAgainst(t *testing.T) {
@@ -236,7 +236,7 @@ func TestServerHijacked(t *testing.T) {
 }
 
 // A TLS connection says goodbye when it is closed, for up to 5 s, and net/http
-// does that for one after the other, under its lock. Kill goes below.
+// closes one after the other, under its lock. Kill closes the plain connections.
 func TestServerStalledGoodbye(t *testing.T) {
 	var stall atomic.Bool
 	idle := make(chan bool, 1)
@@ -248,7 +248,7 @@ func TestServerStalledGoodbye(t *testing.T) {
 	s := serve(t, web, func(l net.Listener) net.Listener { return stallListener{l, &stall} })
 	s.dial("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 	stall.Store(<-idle)
-	if took, err := s.end(100 * ms); err != nil || took > 2*time.Second { // nobody was cut
+	if took, err := s.end(100 * ms); err != nil || took > 2*time.Second { // nothing was cut
 		t.Errorf("took %v: %v", took, err)
 	}
 }
@@ -317,7 +317,7 @@ func TestServerForced(t *testing.T) {
 	}
 }
 
-// Serve returns nil where the step stopped it, and else says what did.
+// Serve returns nil if the step stopped it, else an error that says what did.
 func TestServerReturns(t *testing.T) {
 	why := errors.New("why")
 	type end = context.CancelCauseFunc

@@ -30,7 +30,8 @@ type Step struct {
 
 	// Stop asks for an orderly end and waits for it. When the time for that is over,
 	// its context ends, with a cause that names the phase. Stop is not called if the
-	// plan was forced before the phase began and the phase has no Reserve.
+	// phase begins without time for it: the plan is over, or was forced and the
+	// phase has no Reserve.
 	Stop func(context.Context) error
 
 	// Kill forces the end of what Stop could not finish. It is called at most once,
