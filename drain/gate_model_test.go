@@ -191,7 +191,7 @@ func (w *twin) idle() {
 	synctest.Wait()
 	for _, d := range w.drains {
 		if !d.done || d.err != nil {
-			w.Errorf("nobody is within: Drain has returned %v, with %v", d.done, d.err)
+			w.Errorf("nothing is within: Drain has returned %v, with %v", d.done, d.err)
 		}
 	}
 	w.drains = nil

@@ -60,12 +60,12 @@ func TestGateStorm(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
 			if err := c.gate.Drain(ctx); err != nil {
-				t.Errorf("nobody stays: %v", err)
+				t.Errorf("no work stays: %v", err)
 			}
 			c.drained(t)
 			for cancel(); !t.Failed() && c.hammering.Load() > 0; {
 				if err := c.gate.Drain(ctx); err != nil {
-					t.Errorf("nobody is within, but some are refused: %v", err)
+					t.Errorf("nothing is within, but some are refused: %v", err)
 				}
 			}
 		})
@@ -261,7 +261,7 @@ func bounded(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	t.Cleanup(func() {
 		if ctx.Err() != nil {
-			t.Error("a Drain waited for nobody")
+			t.Error("a Drain waited for nothing")
 		}
 		cancel()
 	})

@@ -205,7 +205,7 @@ func TestServerCutsContexts(t *testing.T) {
 	}
 }
 
-// A lookedAt is a context that reports when its Done is first called.
+// A lookedAt is a context that calls look before each Done.
 type lookedAt struct {
 	context.Context
 	look func()

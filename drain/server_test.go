@@ -85,7 +85,7 @@ func TestServerSettle(t *testing.T) {
 		traffic        time.Duration // how long it goes on
 		end, atMost    time.Duration // of the window, of the stop
 	}{
-		{"nobody asks", 200 * ms, 0, 0, 600 * ms, 600 * ms},
+		{"no requests", 200 * ms, 0, 0, 600 * ms, 600 * ms},
 		{"quiet after traffic", 200 * ms, 1500 * ms, 300 * ms, 890 * ms, 890 * ms},
 		{"traffic that does not cease", 400 * ms, 600 * ms, time.Minute, 600 * ms, 1200 * ms},
 		{"half of the time at most", time.Second, 0, time.Minute, 890 * ms, 1500 * ms},
@@ -155,7 +155,7 @@ func TestServerAgainst(t *testing.T) {
 		{"a body that does not come", "POST /body" + body, "/body", false, "1 still in (POST /body "},
 		{"a body byte by byte", "POST /body" + body, "/body", true, "1 still in (POST /body "},
 		{"an answer that is not read", "GET /flood" + head, "/flood", false, "1 still in (GET /flood "},
-		{"a context that nobody else ends", "POST /patient" + body, "/patient", false, "1 still in (POST /patient "},
+		{"a context that only Kill ends", "POST /patient" + body, "/patient", false, "1 still in (POST /patient "},
 		{"a hijacked connection", "GET /hijack" + head, "/hijack", false, "1 still in (GET /hijack "},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -328,8 +328,8 @@ func TestServerReturns(t *testing.T) {
 	}{
 		{"Stop", func(s *drain.Server, _ net.Listener, _ end) { s.Step().Stop(t.Context()) }, nil},
 		{"Kill", func(s *drain.Server, _ net.Listener, _ end) { s.Step().Kill() }, nil},
-		{"somebody closes the listener", func(_ *drain.Server, l net.Listener, _ end) { l.Close() }, net.ErrClosed},
-		{"somebody closes the server", func(s *drain.Server, _ net.Listener, _ end) { s.HTTP.Close() }, http.ErrServerClosed},
+		{"the program closes the listener", func(_ *drain.Server, l net.Listener, _ end) { l.Close() }, net.ErrClosed},
+		{"the program closes the server", func(s *drain.Server, _ net.Listener, _ end) { s.HTTP.Close() }, http.ErrServerClosed},
 		{"the context", func(_ *drain.Server, _ net.Listener, end end) { end(why) }, why},
 	} {
 		listening := make(chan net.Listener, 1)

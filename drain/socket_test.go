@@ -235,7 +235,7 @@ func TestActivationUnderLoad(t *testing.T) {
 	u.start("last")
 	wg.Wait()
 	if took := u.end(); took > 900*ms {
-		t.Errorf("with nobody to wait for, the stop took %v", took)
+		t.Errorf("with nothing to wait for, the stop took %v", took)
 	}
 }
 
