@@ -1,8 +1,8 @@
 package drain
 
-// The arithmetic of a plan's times. Plan documents it.
-
 import "time"
+
+// This file is the arithmetic that Plan documents under "Times".
 
 func (p Plan) budget() time.Duration {
 	if p.Budget == 0 {
@@ -11,13 +11,13 @@ func (p Plan) budget() time.Duration {
 	return p.Budget
 }
 
-// deadline returns when the plan is over. outer is when another plan's step that
-// calls this one runs out of time; zero if there is none.
-func (p Plan) deadline(asked, begin, outer time.Time) time.Time {
-	if asked.IsZero() {
-		asked = begin
+// deadline returns when the plan is over, if Run begins at begin. signal is zero if
+// there was none. outer is the end of the outer step's Stop, zero if there is none.
+func (p Plan) deadline(signal, begin, outer time.Time) time.Time {
+	if signal.IsZero() {
+		signal = begin
 	}
-	d := asked.Add(p.budget())
+	d := signal.Add(p.budget())
 	// lastOf is for the Kills of phases without a reserve.
 	if late := begin.Add(min(reserved(p.Phases)+lastOf(p.budget()), p.budget())); late.After(d) {
 		d = late
