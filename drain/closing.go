@@ -10,15 +10,15 @@ import (
 	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
-// close ends a gate's work as far as that needs no force:
+// drain closes the gate, without force:
 //
 //	it refuses new work
-//	it counts the work within for the drain's progress
+//	it adds the work within to the plan's progress
 //	it ends the Stopping contexts, oldest first, pace apart
-//	it waits until all have left
+//	it waits until all work has left
 //
-// It returns nil then, or the cause if ctx ends first.
-func (g *Gate) close(ctx context.Context, pace time.Duration) (late error) {
+// It returns nil then, or the cause of ctx if that ends first.
+func (g *Gate) drain(ctx context.Context, pace time.Duration) (late error) {
 	g.shut(ctx)
 	wire.Count(ctx, g, g.len)
 	g.announce(ctx, pace)
@@ -30,10 +30,10 @@ func (g *Gate) close(ctx context.Context, pace time.Duration) (late error) {
 	}
 }
 
-// announce takes half of what remains at most. If ctx ends, it tells the others at
-// once.
+// announce ends the Stopping contexts, in half of the remaining time at most. If ctx
+// ends, it ends the rest at once.
 func (g *Gate) announce(ctx context.Context, pace time.Duration) {
-	es := g.untold()
+	es := g.unannounced()
 	if d, ok := ctx.Deadline(); ok && len(es) > 0 {
 		pace = min(pace, time.Until(d)/2/time.Duration(len(es)))
 	}
@@ -51,36 +51,36 @@ func (g *Gate) announce(ctx context.Context, pace time.Duration) {
 	}
 }
 
-// A closing ends the work of a server's gate for its Step: the server's Stop calls
-// close, its Kill calls kill, maybe at the same time.
+// A closing is what a Server and a Graceful share: the end of the work in the gate.
+// Stop calls begin and close, Kill calls kill, and the two may run at the same time.
 type closing struct {
-	latest atomic.Pointer[stopping]
+	latest atomic.Pointer[stopCall]
 
 	mu  sync.Mutex
-	err error // names those who were cut: the first who cuts sees all of them
+	err error // names the work that was cut: all of it is seen by the first call that cuts
 }
 
-// A stopping is a call of Stop.
-type stopping struct {
+// A stopCall is one call of a step's Stop.
+type stopCall struct {
 	ctx context.Context
-	// grace is a quarter of the time that a plan keeps for Kill: those within get
-	// one to say goodbye, the listeners one to close, and those who were cut one to
-	// leave.
+	// grace is a quarter of the time that a plan keeps for Kill. Kill waits for it up
+	// to three times: for streams to say goodbye, for the listeners to close, and for
+	// handlers to return after they were cut.
 	grace time.Duration
 }
 
-// pace is the time between the ends of two Stopping contexts at most, so that
-// clients do not all reconnect in one instant. A few streams need not be spread
-// over the whole of a long drain.
+// pace is the time between the ends of two Stopping contexts at most, so that clients
+// do not all reconnect in one instant. It is short, so that a few streams do not wait
+// for half of a long drain.
 const pace = time.Second / 200
 
-// moment is the grace of a Kill that no Stop came before: a stop was forced before
-// the phase began, say.
+// moment is the grace of a Kill without a Stop before it: for example, the plan was
+// forced before the phase began.
 const moment = 50 * time.Millisecond
 
 // begin records a call of Stop.
 func (c *closing) begin(ctx context.Context) {
-	s := &stopping{ctx, moment}
+	s := &stopCall{ctx, moment}
 	if d, ok := ctx.Deadline(); ok {
 		s.grace = min(time.Until(d)/40, time.Second/4)
 	}
@@ -90,13 +90,13 @@ func (c *closing) begin(ctx context.Context) {
 // begun reports whether Stop was called.
 func (c *closing) begun() bool { return c.latest.Load() != nil }
 
-// close is for Stop. It returns an error that names those who were cut, by this
+// close waits for the work, for Stop. Its error names the work that was cut, by this
 // call or by kill.
 func (c *closing) close(ctx context.Context, g *Gate) error {
-	return c.cut(g, g.close(ctx, pace))
+	return c.cut(g, g.drain(ctx, pace))
 }
 
-// kill refuses, tells all, gives them a moment to say goodbye, and cuts them.
+// kill refuses new work and cuts what is within, for Kill.
 func (c *closing) kill(g *Gate) {
 	why := errKilled
 	if s := c.latest.Load(); s != nil && s.ctx.Err() != nil {
@@ -108,9 +108,9 @@ func (c *closing) kill(g *Gate) {
 
 var errKilled = fmt.Errorf("drain: the server was killed: %w", context.Canceled)
 
-// cut tells those within, and cuts them a grace later. Stop and Kill may both come
-// here at the end of Stop's time: the first to cut does it for both. A nil why cuts
-// nothing. It returns the error that names those who were cut.
+// cut ends the Stopping contexts, and cuts what is still within a grace later. It
+// returns an error that names it. Stop and Kill may both call it at the end of Stop's
+// time: the first to cut does it for both. If why is nil, it only returns the error.
 func (c *closing) cut(g *Gate, why error) error {
 	if why != nil {
 		g.announce(context.Background(), 0)
@@ -124,7 +124,7 @@ func (c *closing) cut(g *Gate, why error) error {
 	return c.err
 }
 
-// wait waits for done, for a grace at most.
+// wait waits for done, but not longer than a grace.
 func (c *closing) wait(done <-chan struct{}) {
 	grace := moment
 	if s := c.latest.Load(); s != nil {

@@ -10,15 +10,15 @@ import (
 	"time"
 )
 
-// A tracker knows the connections that an http.Server forgets: those that have sent
-// nothing yet, which hold up its Shutdown for 5 s, and the hijacked ones, for
-// which it does not wait.
+// A tracker knows the connections that http.Server does not handle at the stop: those
+// that have sent nothing yet, which hold up its Shutdown for 5 s, and hijacked ones,
+// for which it does not wait.
 type tracker struct {
-	mu      sync.Mutex
-	open    map[net.Conn]http.ConnState // without the closed ones; of a conn only whether it is new or hijacked
-	http    int                         // how many of these are http.Server's, so not hijacked
-	closing bool                        // new connections are closed as they arrive
-	gone    event                       // made with closing: http.Server has none left
+	mu        sync.Mutex
+	open      map[net.Conn]http.ConnState // the open ones; exact for a conn only if new or hijacked, see current
+	http      int                         // how many of these http.Server has: all but the hijacked ones
+	turnsAway bool                        // new connections are closed as they arrive
+	gone      event                       // made with turnsAway: http.Server has none left
 }
 
 func (t *tracker) changed(c net.Conn, state http.ConnState) {
@@ -26,7 +26,7 @@ func (t *tracker) changed(c net.Conn, state http.ConnState) {
 	if own != nil {
 		before := http.ConnState(own.state.Swap(int32(state)))
 		if before != http.StateNew && (state == http.StateActive || state == http.StateIdle) {
-			return // twice a request; the tracker's lock would be too much
+			return // this happens twice for each request: too often to take the lock
 		}
 	}
 	if !t.note(c, own, state) {
@@ -34,13 +34,13 @@ func (t *tracker) changed(c net.Conn, state http.ConnState) {
 	}
 }
 
-// note reports whether the connection may stay.
+// note records a new state. It reports whether the connection may stay.
 func (t *tracker) note(c net.Conn, own *conn, state http.ConnState) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	before, known := t.open[c]
 	switch {
-	case state == http.StateNew && t.closing:
+	case state == http.StateNew && t.turnsAway:
 		return false
 	case state == http.StateClosed, state == http.StateHijacked:
 		if known && before != http.StateHijacked {
@@ -49,11 +49,11 @@ func (t *tracker) note(c net.Conn, own *conn, state http.ConnState) bool {
 		if state == http.StateHijacked && own != nil {
 			t.open[c] = state
 			own.hijackedLocked(c)
-		} else { // the Close of one that is not ours is not seen
+		} else { // a hijacked one that is not ours: its Close is not seen
 			delete(t.open, c)
 		}
 		return true
-	case !known && state != http.StateNew: // it was turned away
+	case !known && state != http.StateNew: // it was turned away when new
 		return true
 	case !known:
 		t.http++
@@ -66,12 +66,12 @@ func (t *tracker) note(c net.Conn, own *conn, state http.ConnState) bool {
 }
 
 func (t *tracker) leftLocked() {
-	if t.http--; t.http == 0 && t.closing {
+	if t.http--; t.http == 0 && t.turnsAway {
 		t.gone.happen()
 	}
 }
 
-// current returns the state of an open connection.
+// current returns the state of an open connection. noted is what open has.
 func current(c net.Conn, noted http.ConnState) http.ConnState {
 	if own := tracked(c); own != nil && noted != http.StateHijacked {
 		return http.ConnState(own.state.Load())
@@ -79,9 +79,9 @@ func current(c net.Conn, noted http.ConnState) http.ConnState {
 	return noted
 }
 
-// kept returns how many connections http.Server has, and how many of these have
+// counts returns how many connections http.Server has, and how many connections have
 // sent nothing yet.
-func (t *tracker) kept() (all, silent int) {
+func (t *tracker) counts() (all, silent int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for c, noted := range t.open {
@@ -92,12 +92,12 @@ func (t *tracker) kept() (all, silent int) {
 	return t.http, silent
 }
 
-// closeNew closes the connections that sent nothing, as those will that are still
-// to arrive. The channel is closed once http.Server has no connection left.
+// closeNew closes the connections that have sent nothing, now and as they arrive. gone
+// is closed once http.Server has no connection left.
 func (t *tracker) closeNew() (gone <-chan struct{}) {
 	t.mu.Lock()
-	if !t.closing {
-		t.closing, t.gone = true, newEvent()
+	if !t.turnsAway {
+		t.turnsAway, t.gone = true, newEvent()
 	}
 	if t.http == 0 {
 		t.gone.happen()
@@ -108,9 +108,9 @@ func (t *tracker) closeNew() (gone <-chan struct{}) {
 	return gone
 }
 
-// closeIdle closes the TLS connections that wait for a request, without the goodbye
-// that http.Server waits for under its lock. It leaves HTTP/2 to http.Server: only
-// after GOAWAY does a client repeat a request that is on its way.
+// closeIdle closes idle TLS connections of HTTP/1 without TLS's goodbye, for which
+// http.Server would wait under its lock. HTTP/2 is left to http.Server: a client
+// repeats a request that is on its way only after GOAWAY.
 func (t *tracker) closeIdle() {
 	t.close(func(c net.Conn, s http.ConnState) bool {
 		tc, ok := c.(*tls.Conn)
@@ -118,14 +118,14 @@ func (t *tracker) closeIdle() {
 	})
 }
 
-// farewell is longer than the second that net/http keeps an HTTP/2 connection open
+// farewell is longer than the second for which net/http keeps an HTTP/2 connection open
 // after GOAWAY, so that the client can read it.
 const farewell = 1200 * time.Millisecond
 
-// empty waits until http.Server has no connection left, and reports whether that
-// was before ctx ended. It closes the new ones at once, and idle ones after a
-// farewell, since net/http forgets those that turn to HTTP/2 after Shutdown said
-// GOAWAY to the others (golang/go#81153).
+// empty waits until http.Server has no connection left. It reports false if ctx ends
+// first. It closes new connections at once, and idle ones after each farewell:
+// net/http forgets those that turn to HTTP/2 after Shutdown sent GOAWAY to the others
+// (golang/go#81153).
 func (t *tracker) empty(ctx context.Context) bool {
 	gone := t.closeNew()
 	again := time.NewTicker(farewell)
@@ -142,14 +142,14 @@ func (t *tracker) empty(ctx context.Context) bool {
 	}
 }
 
-// closeAll closes all connections, those too that are still to arrive.
+// closeAll closes all connections, and new ones as they arrive.
 func (t *tracker) closeAll() {
 	t.closeNew()
 	t.close(func(net.Conn, http.ConnState) bool { return true })
 }
 
-// close closes the plain connections, as the goodbye of a TLS one may block for
-// 5 s. It does so without the lock, which Close takes.
+// close closes the plain connections, since TLS's goodbye may block for 5 s. It does
+// not hold the lock, which Close takes.
 func (t *tracker) close(which func(net.Conn, http.ConnState) bool) {
 	t.mu.Lock()
 	var cs []net.Conn
@@ -164,8 +164,8 @@ func (t *tracker) close(which func(net.Conn, http.ConnState) bool) {
 	}
 }
 
-// A visit is a request's stay within the gate. It lasts until the connection that
-// the request hijacks is closed, if it does.
+// A visit is a request's stay within the gate. If the request hijacks its connection,
+// the visit lasts until that is closed.
 type visit struct {
 	entry
 	holders atomic.Int32
@@ -177,24 +177,24 @@ func (v *visit) end() {
 	}
 }
 
-// wrap makes Close of a connection known to the tracker.
+// wrap lets the tracker know when c is closed.
 func (t *tracker) wrap(c net.Conn) net.Conn {
 	switch c := c.(type) {
 	case *net.TCPConn:
 		return &tcpConn{c, conn{tracker: t}}
 	case *net.UnixConn:
 		return &unixConn{c, conn{tracker: t}}
-	case interface{ ConnectionState() tls.ConnectionState }: // http.Server must see what this is
+	case interface{ ConnectionState() tls.ConnectionState }: // http.Server must see its type
 		return c.(net.Conn)
 	default:
 		return &otherConn{c, conn{tracker: t}}
 	}
 }
 
-// conn is what our connections add to those of the listener.
+// A conn is what we add to a connection of the listener.
 type conn struct {
 	tracker *tracker
-	cancel  context.CancelCauseFunc // ends its requests' contexts; nil if each has an end of its own
+	cancel  context.CancelCauseFunc // ends the contexts of its requests; nil if each has its own cancel
 	state   atomic.Int32            // its latest http.ConnState
 	visit   *visit                  // of the HTTP/1 request under way; nil if it is exempt
 
@@ -214,7 +214,7 @@ func plain(c net.Conn) net.Conn {
 	return c
 }
 
-// tracked returns what is ours of a connection, or nil.
+// tracked returns the conn of c, or nil.
 func tracked(c net.Conn) *conn {
 	if own, ok := plain(c).(interface{ tracked() *conn }); ok {
 		return own.tracked()
@@ -222,7 +222,8 @@ func tracked(c net.Conn) *conn {
 	return nil
 }
 
-// hijackedLocked is called within the visit, so its count is not zero yet.
+// hijackedLocked holds the visit for the hijacked connection. It is called within the
+// visit, so holders is not zero yet.
 func (c *conn) hijackedLocked(outer net.Conn) {
 	c.outer, c.held = outer, c.visit
 	if c.held != nil {
@@ -230,7 +231,7 @@ func (c *conn) hijackedLocked(outer net.Conn) {
 	}
 }
 
-// closed is called before each Close of the connection.
+// closed ends the visit that c holds. It is called before each Close of c.
 func (c *conn) closed() {
 	c.tracker.mu.Lock()
 	delete(c.tracker.open, c.outer)
@@ -242,7 +243,7 @@ func (c *conn) closed() {
 	}
 }
 
-// A tcpConn keeps all that a TCP connection can do, such as sendfile.
+// A tcpConn can do all that a TCP connection can, such as sendfile.
 type tcpConn struct {
 	*net.TCPConn
 	conn
@@ -253,7 +254,7 @@ func (c *tcpConn) Close() error {
 	return c.TCPConn.Close()
 }
 
-// A unixConn can still be closed one way, so that a refusal gets through.
+// A unixConn can be half closed, so that a refusal reaches the client.
 type unixConn struct {
 	*net.UnixConn
 	conn

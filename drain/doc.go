@@ -1,10 +1,11 @@
 // Package drain stops a service in order and within a deadline.
 //
-// A [Gate] refuses new work and waits for the work it admitted. A [Server] does
-// so for HTTP, [Graceful] adapts a server of gRPC, and [Stopping] tells a stream
-// to come to its end.
-// A [Phase] is a set of steps that run side by side; a [Plan] takes phases in
-// order, under one budget, and its [Report] says what became of each [Step].
+// A [Plan] runs phases in order, under one budget. A [Phase] is a set of steps that
+// run side by side. A [Step] stops one thing. The [Report] says what became of each
+// step. A step that ignores its context is abandoned and named: the plan does not
+// wait for it.
 //
-// A step that ignores its context is abandoned and named, never awaited.
+// A [Gate] admits work, counts it, and waits for it at the stop. A [Server] is a gate
+// for HTTP requests, and [Graceful] adapts a gRPC server. [Stopping] lets a stream
+// know that it should end.
 package drain

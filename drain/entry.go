@@ -13,21 +13,21 @@ type entry struct {
 	context.Context
 	gate   *Gate
 	name   string
-	path   string // of a request without a name of its own: most are never named, so the two are not joined
+	path   string // of a request that Server.Name does not name. Most titles are never used, so none is made ahead
 	since  time.Time
 	cancel context.CancelCauseFunc // ends the context
-	own    bool                    // cancel ends nothing else, so leave calls it
+	own    bool                    // cancel ends this context only, so leave calls it
 
 	// Guarded by gate.mu:
 	prev, next *entry          // in the gate's list
 	within     bool            // it is in that list
-	soft       context.Context // the Stopping context, made when it is first asked for
-	tell       context.CancelCauseFunc
-	told       bool // the Stopping context has ended, or will be made so
-	cut        bool // it is in Gate.cut
+	soft       context.Context // the Stopping context, made when Soft is first called
+	endSoft    context.CancelCauseFunc
+	announced  bool // the Stopping context has ended, or will have when it is made
+	named      bool // its title is in Gate.cutNames
 }
 
-// title is the name in errors and in Gate.Cut.
+// title returns the name for errors and Gate.Cut.
 func (e *entry) title() string {
 	if e.path == "" {
 		return e.name
@@ -64,7 +64,7 @@ func (g *Gate) unlinkLocked(e *entry) bool {
 	return true
 }
 
-// leave may be called more than once.
+// leave takes e out of the gate. Further calls do nothing.
 func (e *entry) leave() {
 	g := e.gate
 	g.mu.Lock()
@@ -91,10 +91,10 @@ func (e *entry) Soft() (soft, owner context.Context) {
 	e.gate.mu.Lock()
 	defer e.gate.mu.Unlock()
 	if e.soft == nil {
-		ctx, tell := context.WithCancelCause(context.Context(e))
-		e.soft, e.tell = softContext{ctx, e.gate}, tell
-		if e.told {
-			tell(errShut)
+		ctx, end := context.WithCancelCause(context.Context(e))
+		e.soft, e.endSoft = softContext{ctx, e.gate}, end
+		if e.announced {
+			end(errShut)
 		}
 	}
 	return e.soft, e
@@ -105,16 +105,16 @@ var errShut = fmt.Errorf("drain: the gate is shut: %w", context.Canceled)
 // announce ends the Stopping context.
 func (e *entry) announce() {
 	e.gate.mu.Lock()
-	e.told = true
-	tell := e.tell
+	e.announced = true
+	end := e.endSoft
 	e.gate.mu.Unlock()
-	if tell != nil {
-		tell(errShut)
+	if end != nil {
+		end(errShut)
 	}
 }
 
-// softContext is an entry's Stopping context. Its deadline is known once the gate is
-// shut, so it is looked up when asked for.
+// A softContext is an entry's Stopping context. Its deadline is not known before the
+// gate is shut, so Deadline looks it up each time.
 type softContext struct {
 	context.Context
 	gate *Gate

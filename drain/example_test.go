@@ -80,7 +80,7 @@ func ExampleGate() {
 	// admitted afterwards: false
 }
 
-// A stream of events has no end of its own: it watches for the stop.
+// A stream of events has no end. It ends at the stop.
 func ExampleStopping() {
 	var gate drain.Gate
 	ctx, leave, ok := gate.Join(context.Background(), "session 7")
@@ -106,6 +106,25 @@ func ExampleGate_Cut() {
 	fmt.Println(gate.Drain(ctx) != nil, gate.Cut())
 	// Output:
 	// true [session 7]
+}
+
+// The steps that did not end well come first, the longest first.
+func ExampleReport() {
+	began := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
+	report := drain.Report{Began: began, Deadline: began.Add(25 * time.Second), Took: 15100 * time.Millisecond, Results: []drain.Result{
+		{Phase: "requests", Step: "http", Outcome: drain.Killed, Took: 14 * time.Second,
+			Err: errors.New("drain: 1 still in (GET /export 20s): out of time in phase requests")},
+		{Phase: "jobs", Step: "queue", Outcome: drain.Failed, Took: time.Second, Err: errors.New("3 jobs left")},
+		{Phase: "db", Step: "db", Outcome: drain.OK, Took: 100 * time.Millisecond},
+	}}
+	fmt.Println(report)
+	// Output:
+	// phase     step   outcome        took
+	// requests  http   killed       14.00s
+	//     1 still in (GET /export 20s): out of time in phase requests
+	// jobs      queue  error         1.00s  3 jobs left
+	// db        db     ok            0.10s
+	// 15.10s of 25.00s, 2 of 3 steps did not end well
 }
 
 func ExampleServer() {

@@ -12,24 +12,26 @@ import (
 	"github.com/evenkeel-go/evenkeel/internal/count"
 )
 
-// A Gate admits work until it is shut, then waits for the work it admitted.
+// A Gate admits work until it is shut. Drain shuts it and waits for the work that it
+// admitted. Use [Gate.Join] for work that should know of the stop, and be named if it
+// does not end. Use [Gate.Enter] if counting is enough.
 //
-// The zero Gate is open. It must not be copied after first use. Its methods
-// may be called concurrently.
+// The zero Gate is open. A Gate must not be copied after first use. Its methods may be
+// called concurrently.
 type Gate struct {
 	within count.Count
 	until  atomic.Pointer[time.Time] // the deadline of the latest drain
 
 	mu          sync.Mutex
-	first, last *entry        // joined, not left: a list, oldest first
+	first, last *entry        // a list of the work that joined and has not left, oldest first
 	idle        chan struct{} // made when the gate is shut; closed when it is also empty
 	empty       bool          // idle is closed
-	cut         []string      // names of those who had joined when a drain gave up, oldest first
+	cutNames    []string      // what Cut returns
 	why         error         // the cause of the latest drain that gave up; nil before
 }
 
-// Enter reports whether the caller may start a piece of work.
-// After a true result the caller must call Leave exactly once.
+// Enter admits a piece of work, or returns false if the gate is shut. After true the
+// caller must call Leave exactly once.
 func (g *Gate) Enter() bool {
 	if g.within.Enter() {
 		return true
@@ -40,8 +42,8 @@ func (g *Gate) Enter() bool {
 	return false
 }
 
-// Leave ends a piece of work that Enter admitted. It panics if no work is
-// within, and then leaves the count at zero.
+// Leave ends a piece of work that Enter admitted. Without one it panics, and the count
+// stays at zero.
 func (g *Gate) Leave() {
 	if n, shut := g.within.Leave(); n < 0 || n == 0 && shut {
 		g.left(n)
@@ -56,8 +58,8 @@ func (g *Gate) left(n int) {
 	g.emptied()
 }
 
-// emptied is called by whoever takes the shut gate's count to zero: the last
-// to leave, or a refused Enter that undid its step after that.
+// emptied records that the count of the shut gate fell to zero. The last to leave calls
+// it, or an Enter that was refused and took back its count after that.
 func (g *Gate) emptied() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -71,11 +73,12 @@ func (g *Gate) emptiedLocked() {
 	}
 }
 
-// Join is Enter for work that wants to know of the stop, and that an error should
-// name if it does not end. [Stopping] of the context that Join returns ends when
-// the gate is shut. The context itself ends when a Drain gives up waiting. After a
-// true result the caller must call leave, once or more. After a false one leave
-// does nothing.
+// Join admits a piece of work like Enter, and gives it a name and a context. After true
+// the caller must call leave; further calls of leave do nothing. After false ctx is
+// returned as it is, and leave does nothing.
+//
+// [Stopping] of the returned context ends when the gate is shut: finish then. The
+// context itself ends when a Drain gives up waiting, whose error has the name.
 func (g *Gate) Join(ctx context.Context, name string) (_ context.Context, leave func(), ok bool) {
 	e := &entry{name: name}
 	if !g.join(ctx, e) {
@@ -84,8 +87,8 @@ func (g *Gate) Join(ctx context.Context, name string) (_ context.Context, leave 
 	return e, e.leave, true
 }
 
-// join admits e, which has a name, and a cancel if something else than leave ends
-// ctx.
+// join admits e, whose name is set. If e.cancel is set too, it already ends ctx, and
+// leave does not call it.
 func (g *Gate) join(ctx context.Context, e *entry) bool {
 	if !g.Enter() {
 		return false
@@ -98,10 +101,10 @@ func (g *Gate) join(ctx context.Context, e *entry) bool {
 	g.mu.Lock()
 	e.since = time.Now()
 	g.linkLocked(e)
-	e.told = g.idle != nil // it entered as the gate was shut, and the others have been told
+	e.announced = g.idle != nil // it entered while the gate was being shut, after the others were announced
 	why := g.why
 	if why != nil {
-		g.cutLocked(e)
+		g.recordCutLocked(e)
 	}
 	g.mu.Unlock()
 	if why != nil {
@@ -110,35 +113,36 @@ func (g *Gate) join(ctx context.Context, e *entry) bool {
 	return true
 }
 
-// Drain shuts the gate, ends the [Stopping] contexts of all who joined, and waits
-// until all have left. If ctx ends first, Drain cancels the contexts of those who
-// joined and returns an error that names them, longest first, and wraps ctx's
-// cause. It may be called again, to wait longer, and by several at once.
+// Drain shuts the gate, ends the [Stopping] contexts of the work that joined, and waits
+// until all work has left. If ctx ends first, Drain gives up: it cancels the contexts
+// of the work that joined, and returns an error that names it, oldest first, and wraps
+// the cause of ctx.
 //
-// Drain fits [Step.Stop].
+// Drain may be called again, to wait longer, and concurrently. It fits [Step.Stop].
 func (g *Gate) Drain(ctx context.Context) error {
-	if why := g.close(ctx, 0); why != nil {
+	if why := g.drain(ctx, 0); why != nil {
 		return g.giveUp(why)
 	}
 	return nil
 }
 
-// Cut names the work that a Drain gave up on, in the order of its beginning.
+// Cut returns the names of the work that a Drain gave up on, oldest first.
 func (g *Gate) Cut() []string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return slices.Clone(g.cut)
+	return slices.Clone(g.cutNames)
 }
 
-// cutLocked records once that e was cut.
-func (g *Gate) cutLocked(e *entry) {
-	if !e.cut {
-		e.cut = true
-		g.cut = append(g.cut, e.title())
+// recordCutLocked adds e to the names that Cut returns, once.
+func (g *Gate) recordCutLocked(e *entry) {
+	if !e.named {
+		e.named = true
+		g.cutNames = append(g.cutNames, e.title())
 	}
 }
 
-// shut refuses work from now on. Stopping contexts get ctx's deadline.
+// shut makes the gate refuse work. The deadline of ctx becomes that of the Stopping
+// contexts.
 func (g *Gate) shut(ctx context.Context) {
 	if d, ok := ctx.Deadline(); ok {
 		g.until.Store(&d)
@@ -149,36 +153,36 @@ func (g *Gate) shut(ctx context.Context) {
 		return
 	}
 	g.idle = make(chan struct{})
-	if g.within.Shut() <= 0 { // below zero: a Leave without an Enter is about to put it right
+	if g.within.Shut() <= 0 { // below zero, a Leave without an Enter is about to add one
 		g.emptiedLocked()
 	}
 }
 
-// untold returns those who joined and do not know of the stop yet, oldest first.
-// One that has not called Stopping yet counts as told: it will find it ended.
-func (g *Gate) untold() []*entry {
+// unannounced returns the work that joined and does not know of the stop, oldest first.
+// Work that has not asked for Stopping yet is left out: it will find it ended.
+func (g *Gate) unannounced() []*entry {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	var es []*entry
 	for e := g.first; e != nil; e = e.next {
 		if e.soft == nil {
-			e.told = true
-		} else if !e.told {
+			e.announced = true
+		} else if !e.announced {
 			es = append(es, e)
 		}
 	}
 	return es
 }
 
-// len returns how many are within.
+// len returns the amount of work within.
 func (g *Gate) len() int {
 	n, _ := g.within.Within()
 	return n
 }
 
-// giveUp cancels the contexts of those who are still within the shut gate, and
-// returns an error that names them. It returns nil if all have left, whatever why
-// says: that drain is not late. The count includes an Enter that is being refused.
+// giveUp cancels the contexts of the work in the shut gate, and returns an error that
+// names it. If all work has left meanwhile, it returns nil. The count in the error
+// may include an Enter that is being refused.
 func (g *Gate) giveUp(why error) error {
 	g.mu.Lock()
 	within := g.len()
@@ -190,7 +194,7 @@ func (g *Gate) giveUp(why error) error {
 	var es []*entry
 	for e := g.first; e != nil; e = e.next {
 		es = append(es, e)
-		g.cutLocked(e)
+		g.recordCutLocked(e)
 	}
 	g.mu.Unlock()
 	for _, e := range es {

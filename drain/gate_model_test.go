@@ -93,7 +93,7 @@ func (w *twin) step() {
 			w.bare++
 		}
 	case 2, 3:
-		if w.bare > 0 || len(w.in) == 0 { // else it would be somebody else's
+		if w.bare > 0 || len(w.in) == 0 { // otherwise it would end other work
 			w.leaveBare()
 		}
 	case 4, 5:
@@ -183,7 +183,7 @@ func (v *visit) ends(why error) {
 	}
 }
 
-// idle ends the drains if nobody is within.
+// idle ends the drains if nothing is within.
 func (w *twin) idle() {
 	if w.within() > 0 {
 		return
@@ -191,7 +191,7 @@ func (w *twin) idle() {
 	synctest.Wait()
 	for _, d := range w.drains {
 		if !d.done || d.err != nil {
-			w.Errorf("nobody is within: Drain has returned %v, with %v", d.done, d.err)
+			w.Errorf("nothing is within: Drain has returned %v, with %v", d.done, d.err)
 		}
 	}
 	w.drains = nil
@@ -235,7 +235,7 @@ func (w *twin) drain() {
 	}
 }
 
-// gaveUp is what becomes of the gate where a drain ends with somebody within.
+// gaveUp is what becomes of the gate if a drain ends with work within.
 func (w *twin) gaveUp(d *waiting, why error) {
 	synctest.Wait()
 	var names []string

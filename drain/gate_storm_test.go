@@ -23,7 +23,7 @@ type crowd struct {
 	mu     sync.Mutex
 	clock  int
 	in     int  // admitted by what counts, and about to leave at the latest
-	shut   bool // somebody was refused, or a Drain has returned
+	shut   bool // a caller was refused, or a Drain has returned
 	visits []*stay
 	gaveUp []span // drains that did
 
@@ -60,12 +60,12 @@ func TestGateStorm(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
 			if err := c.gate.Drain(ctx); err != nil {
-				t.Errorf("nobody stays: %v", err)
+				t.Errorf("no work stays: %v", err)
 			}
 			c.drained(t)
 			for cancel(); !t.Failed() && c.hammering.Load() > 0; {
 				if err := c.gate.Drain(ctx); err != nil {
-					t.Errorf("nobody is within, but some are refused: %v", err)
+					t.Errorf("nothing is within, but some are refused: %v", err)
 				}
 			}
 		})
@@ -211,7 +211,7 @@ func (c *crowd) drain(t *testing.T) {
 	}
 }
 
-// judge compares those who were cut with those who should have been.
+// judge compares the work that was cut with the work that should have been.
 func (c *crowd) judge(t *testing.T) {
 	cut := make(map[string]int)
 	for i, name := range c.gate.Cut() {
@@ -256,12 +256,12 @@ func beside(gates []drain.Gate, a, b func(*drain.Gate)) {
 	wg.Wait()
 }
 
-// bounded returns a context for drains that have nobody to wait for.
+// bounded returns a context for drains that have nothing to wait for.
 func bounded(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	t.Cleanup(func() {
 		if ctx.Err() != nil {
-			t.Error("a Drain waited for nobody")
+			t.Error("a Drain waited for nothing")
 		}
 		cancel()
 	})
@@ -275,7 +275,7 @@ func pairs() []drain.Gate {
 	return make([]drain.Gate, 20_000)
 }
 
-// One who joins beside a drain that gives up is refused, or told, cut and named.
+// Work that joins beside a drain that gives up is refused, or announced, cut and named.
 func TestGateJoinBesideDrain(t *testing.T) {
 	ended, cancel := context.WithCancelCause(t.Context())
 	cancel(errPatience)
@@ -297,7 +297,7 @@ func TestGateJoinBesideDrain(t *testing.T) {
 	})
 }
 
-// One who joins beside a drain that waits is refused or told.
+// Work that joins beside a drain that waits is refused, or its Stopping context ends.
 func TestGateToldBesideDrain(t *testing.T) {
 	ctx := bounded(t)
 	beside(pairs(), func(g *drain.Gate) { g.Drain(ctx) }, func(g *drain.Gate) {
@@ -308,7 +308,7 @@ func TestGateToldBesideDrain(t *testing.T) {
 	})
 }
 
-// A drain ends, whoever is the last: one who leaves or one who is refused.
+// A drain ends, whatever comes last: a Leave or a refused Enter.
 func TestGateLeaveBesideEnter(t *testing.T) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -325,7 +325,7 @@ func TestGateLeaveBesideEnter(t *testing.T) {
 	}
 }
 
-// A Leave with nobody within panics whatever happens beside it, and leaves a
+// A Leave with nothing within panics whatever happens beside it, and leaves a
 // gate that counts and drains.
 func TestGateMisuse(t *testing.T) {
 	ctx, gates := bounded(t), pairs()

@@ -19,7 +19,7 @@ func TestGateDrain(t *testing.T) {
 		took       time.Duration
 		want       error
 	}{
-		{"nobody within", 0, s, 0, nil},
+		{"nothing within", 0, s, 0, nil},
 		{"in time", s, 5 * s, s, nil},
 		{"too slow", 9 * s, 5 * s, 5 * s, context.DeadlineExceeded},
 	} {

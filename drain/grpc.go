@@ -8,26 +8,26 @@ import (
 	"github.com/evenkeel-go/evenkeel/internal/labels"
 )
 
-// Graceful adapts a server that can be stopped in two ways, such as a
-// *grpc.Server. Its step
+// Graceful returns a step for a server that can be stopped in two ways, such as a
+// *grpc.Server. The step
+//  1. calls GracefulStop
+//  2. shuts rpcs and ends the [Stopping] contexts of its RPCs, as a [Server] does
+//  3. waits until GracefulStop returns
 //
-//	calls GracefulStop
-//	shuts rpcs and ends the Stopping contexts of those who joined it, as a [Server] does
-//	waits until GracefulStop returns
+// When its time is over, the step ends the remaining Stopping contexts and waits a
+// moment. Then it ends the contexts of the RPCs, names them in its error, calls Stop,
+// and waits for both functions.
 //
-// When its time is over, the step tells those in rpcs that do not know yet, and
-// gives them a moment. Then it ends their contexts, names them in its error, calls
-// Stop, and waits for both functions.
+// GracefulStop waits for streams, but does not let them know of the stop. So have an
+// interceptor Join rpcs for each RPC. If rpcs is nil, no RPC knows of the stop or is
+// named.
 //
-// GracefulStop waits for streams, but does not tell them of the stop: let an
-// interceptor have every RPC Join rpcs. A nil rpcs names no RPC and tells none.
-//
-// Neither function takes a context, and either may block. The step is then
-// abandoned at its phase's end. With grpc this happens if a handler ignores the end
-// of its context. It also happens if a connection has not finished its handshake, a
-// silent one for example. That connection also keeps grpc from telling the other
-// clients, for 2 minutes: give grpc.NewServer a grpc.ConnectionTimeout well below
-// the phase's time.
+// GracefulStop and Stop take no context. If one of them blocks, the step is abandoned
+// at the end of its phase. With grpc this happens if
+//   - a handler ignores the end of its context
+//   - a connection has not finished its handshake, such as a silent one. It also
+//     keeps grpc from letting the other clients know, for 2 minutes. Give
+//     grpc.NewServer a grpc.ConnectionTimeout well below the phase's time.
 func Graceful(name string, s interface {
 	GracefulStop()
 	Stop()
@@ -46,7 +46,7 @@ type graceful struct {
 	closing      closing
 	once         sync.Once
 	done         chan struct{} // closed when GracefulStop has returned
-	err          error         // its panic
+	err          error         // the panic of GracefulStop
 }
 
 func (g *graceful) stop(ctx context.Context) error {
@@ -63,7 +63,8 @@ func (g *graceful) stop(ctx context.Context) error {
 	}
 }
 
-// run does not know the plan's Logger: a panic is printed to standard error.
+// run calls GracefulStop. It does not know the plan's Logger, so a panic is printed to
+// standard error.
 func (g *graceful) run(ctx context.Context) {
 	labels.Call(ctx, nil, g.name, func(context.Context) error { g.grace(); return nil }, func(err error) {
 		g.err = err

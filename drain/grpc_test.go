@@ -19,7 +19,7 @@ type fakeServer struct {
 	graceful, stop time.Duration   // how long GracefulStop and Stop take
 	deaf           bool            // Stop does not end GracefulStop
 	panics         string          // which of them does, at its end
-	handlers       *sync.WaitGroup // where not nil, what GracefulStop waits for
+	handlers       *sync.WaitGroup // what GracefulStop waits for; may be nil
 
 	stopped       chan struct{}
 	graces, stops atomic.Int32 // calls
@@ -103,7 +103,7 @@ func TestGracefulForced(t *testing.T) {
 	})
 }
 
-// Who joined is told, and is named if it is cut, also where it leaves as it is.
+// The Stopping context of an RPC ends. An RPC that is cut is named, even if it leaves at that moment.
 func TestGracefulNames(t *testing.T) {
 	for range 50 { // what leaves as it is cut is a race
 		for _, tt := range []struct {

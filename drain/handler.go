@@ -10,18 +10,17 @@ import (
 	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
-// Handler returns next behind the server's gate: it counts and names each request,
-// ends its Stopping context, refuses it once the gate is shut, and cuts its context
-// at the end. Serve wraps HTTP.Handler in this way. A nil next means
-// http.DefaultServeMux.
+// Handler returns next behind the server's gate. The gate counts and names each
+// request, ends its Stopping context at the stop, and cancels its context if it is cut.
+// Once the gate is shut, requests get 503. If next is nil, it is http.DefaultServeMux.
 //
-// Call it for requests that reach the program in another way: an HTTP/3 server, the
-// handler inside h2c.NewHandler, a framework that starts its own server. HTTP may
-// then be nil. The Step settles, refuses, tells and waits as for its own requests,
-// but the other server's listener and connections are not its business: shut that
-// server down in a step beside or after this one.
+// Serve does this to HTTP.Handler. Call Handler for requests that arrive another way: an
+// HTTP/3 server, the handler inside h2c.NewHandler, a framework that starts its own
+// server. HTTP may then be nil. The Step treats these requests as its own, but does
+// not touch the other server's listener and connections: shut that server down in a
+// step beside or after this one.
 func (s *Server) Handler(next http.Handler) http.Handler {
-	s.setup.Do(s.begin)
+	s.setup.Do(s.prepare)
 	if next == nil {
 		next = http.DefaultServeMux
 	}
@@ -48,8 +47,8 @@ func (s *Server) handle(next http.Handler, w http.ResponseWriter, r *http.Reques
 	s.latest.Store(int64(v.since.Sub(s.born)))
 	v.holders.Store(1)
 	defer v.end()
-	// In HTTP/2 this is GOAWAY, and the client opens a new connection: not before
-	// another instance will take it.
+	// In HTTP/2 this is GOAWAY, upon which the client opens a new connection. It must
+	// not do so before another instance can take it.
 	if s.closing.begun() && (r.ProtoMajor == 1 || s.rested()) && r.Header.Get("Upgrade") == "" {
 		goAway(w, r)
 	}
@@ -58,14 +57,14 @@ func (s *Server) handle(next http.Handler, w http.ResponseWriter, r *http.Reques
 		defer func() { c.visit = nil }()
 	}
 	in := r.WithContext(&v.entry)
-	defer func() { r.MultipartForm = in.MultipartForm }() // http.Server removes its temporary files
+	defer func() { r.MultipartForm = in.MultipartForm }() // http.Server removes its temporary files, from r
 	next.ServeHTTP(w, in)
 }
 
 var probes = []string{"/healthz", "/livez", "/readyz", "/metrics"}
 
 func (s *Server) exempt(r *http.Request) bool {
-	if r.Method == "PRI" { // an HTTP/2 connection on its way to h2c.NewHandler, not a request
+	if r.Method == "PRI" { // not a request: an HTTP/2 connection for h2c.NewHandler
 		return true
 	}
 	if s.Exempt != nil {
@@ -74,7 +73,7 @@ func (s *Server) exempt(r *http.Request) bool {
 	return slices.Contains(probes, r.URL.Path)
 }
 
-// admitted reports whether the request has passed the gate before.
+// admitted reports whether the request is already within the gate.
 func (s *Server) admitted(r *http.Request) bool {
 	e, ok := r.Context().Value(wire.SoftKey).(*entry)
 	return ok && e.gate == s.gate()
@@ -83,13 +82,13 @@ func (s *Server) admitted(r *http.Request) bool {
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request) {
 	wait := max(s.RetryAfter, time.Second)
 	least := (wait + time.Second - 1) / time.Second
-	more := rand.N(wait/time.Second + 1) // whole seconds: a fraction would be rounded up to the same one for all
+	more := rand.N(wait/time.Second + 1) // in whole seconds: rounding a fraction up would give all clients the same one
 	w.Header().Set("Retry-After", strconv.Itoa(int(least+more)))
 	goAway(w, r)
 	http.Error(w, "stopping", http.StatusServiceUnavailable)
 }
 
-// goAway asks the client to close its connection, which HTTP/3 has no header for.
+// goAway asks the client to close its connection. HTTP/3 has no header for that.
 func goAway(w http.ResponseWriter, r *http.Request) {
 	if r.ProtoMajor < 3 {
 		w.Header().Set("Connection", "close")

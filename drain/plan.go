@@ -11,25 +11,67 @@ import (
 	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
-// DefaultBudget is the budget of a [Plan] that sets none. It fits the 30 seconds
-// that Kubernetes gives a pod by default.
+// DefaultBudget is the budget of a [Plan] that sets none. It fits the grace period of
+// 30 seconds that Kubernetes gives a pod by default.
 const DefaultBudget = 25 * time.Second
 
-// A Plan is an ordered list of phases under one budget. It is data: it may be
-// copied, and holds nothing of its runs.
+// A Plan stops a service: it runs phases in order, under one budget. It is data:
+// it may be copied, and keeps nothing of its runs. The zero Plan does nothing.
 //
-// The zero Plan does nothing.
+// # Times
+//
+// The plan is over at D, which is the time of the signal plus Budget. A phase ends
+// when all its steps have returned. Its limit is
+//
+//	min(begin + Timeout, D − the reserves of later phases)
+//
+// So a phase leaves its unspent time to the later ones, and a stuck phase cannot
+// take what they reserve. A phase without a Timeout gets an equal share: the time
+// until D − the reserves of later phases, divided by the number of phases from this
+// one on that have no Timeout. It gets its Reserve if that is more.
+//
+// Kill has the last tenth of a phase's time, 1 s at most. The contexts of the Stops
+// end when it begins.
+//
+// A second signal forces the plan:
+//   - The phase under way calls Kill now, and ends after the time that Kill has.
+//   - A later phase with a Reserve gets that time, for Stop and Kill.
+//   - A later phase without a Reserve only calls Kill. Its time is a tenth of what
+//     the reserves of later phases leave, but 1 s and its Timeout at most.
+//
+// An example with a Budget of 25 s: requests has a Timeout of 15 s, jobs a Reserve of
+// 3 s, tasks and db 1 s each. The signal comes at 0 s. A quick step takes 0.5 s. A
+// stuck one never returns. The plan is forced at 3 s, with all steps stuck.
+//
+//	                 all quick  requests stuck  all stuck  forced
+//	Kill of requests         -            14 s       14 s     3 s
+//	requests over        0.5 s            15 s       15 s     4 s
+//	jobs over              1 s          15.5 s       18 s     7 s
+//	tasks over           1.5 s            16 s       21 s     8 s
+//	db over                2 s          16.5 s       25 s     9 s
+//
+// Two rules change D:
+//   - If Run begins late, each phase still gets its
+//     Reserve: D is at least Run's begin plus all reserves plus a tenth of Budget
+//     (1 s at most), but never more than Run's begin plus Budget.
+//   - If Run is called in a step of another plan, or in a task of a lifecycle.Group
+//     that drains, the inner plan ends before the outer step's Stop does: by a tenth
+//     of the time until then, 100 ms at most. So the inner plan names what is
+//     stuck, before the outer plan blames the step. With two budgets of 25 s the
+//     outer Stop has 24 s, and the inner plan 23.9 s.
 type Plan struct {
 	// Phases run in order. Each begins when the one before is over.
 	Phases []Phase
 
-	// Budget bounds the phases together. Choose it so that
+	// Budget bounds all phases together. 0 means [DefaultBudget]. It counts from the
+	// signal if ctx comes from lifecycle.WithSignals, else from the call of Run. The
+	// settling of a [Server] is a part of it. Choose Budget so that
 	//
 	//	preStop + Budget + 2 s ≤ the grace period of the platform
 	//
-	// where preStop is how long a hook of the platform delays its signal, and the
-	// 2 s are for the end of the process. The grace period is the time between
-	// that signal and SIGKILL. By default it is:
+	// preStop is the time for which a hook of the platform delays the signal. The 2 s
+	// are for the end of the process. The grace period is the time from the signal to
+	// SIGKILL. Its default is:
 	//
 	//	Kubernetes   30 s  terminationGracePeriodSeconds; counts from before preStop
 	//	docker stop  10 s  --timeout; stop_grace_period in compose
@@ -39,33 +81,29 @@ type Plan struct {
 	//	Heroku       30 s  fixed
 	//
 	// Under docker stop and on Cloud Run, for example, Budget is 8 s at most.
-	//
-	// Budget counts from the signal if ctx is a lifecycle.WithSignals context,
-	// else from Run's begin. The settle time of a [Server] is a part of it. A Run
-	// that begins late still gives each phase its Reserve. 0 means
-	// [DefaultBudget].
 	Budget time.Duration
 
-	// Progress is called with how much is left, and with the time at which the
-	// plan will be over at the latest: once a second, at every change of phase,
-	// and at the end. What is left is the steps that have not ended, and the work
-	// that those wait for in a [Gate], a [Server] or a lifecycle.Group. One
-	// goroutine calls it. If it blocks, the drain goes on without it, but Run
-	// waits for its last call, until the deadline. If it panics, it is not called
-	// again. Nil: no calls.
+	// Progress, if not nil, is called once a second, at every change of phase and at
+	// the end. left counts the steps that have not ended, and the work that they wait
+	// for in a [Gate], a [Server] or a lifecycle.Group. deadline is when the plan is
+	// over at the latest.
+	//
+	// One goroutine makes all calls. If a call blocks, the phases go on, and Run waits
+	// for it at the end, until deadline. After a panic there are no more calls.
 	Progress func(left int, deadline time.Time)
 
-	// Logger gets a line at the plan's begin and end, for each phase and for each
-	// step. A goroutine beside the drain writes them, so a handler that blocks or
-	// panics delays no step. Run waits until the lines are written, until the
-	// deadline. Nil: only what no caller receives is logged, to slog.Default: an
-	// abandoned step that returns late, a stack that is missing, and a panic of
-	// Progress.
+	// Logger gets a line for the plan's begin and end, for each phase and for each
+	// step. A goroutine beside the phases writes them, so a handler that blocks or
+	// panics delays no step. Run waits until all lines are written, but not longer
+	// than the plan may take.
+	//
+	// If Logger is nil, only what no caller receives is logged, to slog.Default: an
+	// abandoned step that returns late, a missing stack, a panic of Progress.
 	Logger *slog.Logger
 }
 
-// Validate returns an error for a plan that cannot keep its promises. It names
-// the phase and the field, and says what to do.
+// Validate returns an error if the plan cannot keep its promises. The error names
+// the phase and the field, and says what to change.
 func (p Plan) Validate() error {
 	var reserves time.Duration
 	if p.Budget < 0 {
@@ -108,39 +146,21 @@ func (p Plan) Validate() error {
 	return nil
 }
 
-func (p Plan) budget() time.Duration {
-	if p.Budget == 0 {
-		return DefaultBudget
-	}
-	return p.Budget
-}
-
-// Run runs the phases in order, the steps of a phase side by side. It returns what
-// became of each step, and the errors of those that did not end well, as
-// [*StepError] joined in phase order. An error or a panic never stops the rest.
-// A plan that is not valid runs nothing.
+// Run runs the phases in order, and the steps of a phase side by side. It returns
+// what became of each step. The error joins, in phase order, a [*StepError] for each
+// step that did not end well. An error or a panic of a step never stops the others.
+// A plan that is not valid runs no step.
 //
-// Each call is a run of its own, and calls every Stop again.
+// Run may be called more than once. Each call calls every Stop again.
 //
-// Run takes from ctx its values, its cause, and the signals of a
-// lifecycle.WithSignals context. It ignores the end of ctx: a context that says
-// stop does not bound the drain. A second signal forces: the contexts of running
-// Stops end, and Kill is called. A phase that has not begun gets its Reserve; if
-// it has none, only its Kills are called.
+// Run takes from ctx its values, its cause, and the signals of
+// lifecycle.WithSignals. The end of ctx does not bound the plan, since ctx usually
+// ended to begin it. [Plan] says when each phase ends, and what a second signal
+// does.
 //
-// A phase i that starts at s is over at min(s + Timeout, D − the reserves after
-// it), where D is the signal's time plus Budget. So unspent time flows on, and a
-// stuck phase does not take the time of the next ones. Run does not wait for a
-// step that ignores its context: at the end of its phase the step is abandoned,
-// and reported with its stack. Logs and stacks are gathered beside the phases; Run
-// waits for them until D, and goes without them after that.
-//
-// If Run is called in a step of another plan, or in a task of a lifecycle.Group
-// that drains, then D is at most the end of that step's Stop, less a tenth of the
-// time until then or 100 ms, whichever is less. So the inner plan names what
-// ignores its context, before the outer plan would blame the step. For example,
-// with two budgets of 25 s the outer step's Stop has 24 s, and the inner plan
-// 23.9 s.
+// Run does not wait for a step that ignores its context. When the phase is over, the
+// step is abandoned, and its Result has its stack. Logs and stacks are gathered
+// beside the phases. Run waits for them at the end, until [Report.Deadline].
 func (p Plan) Run(ctx context.Context) (Report, error) {
 	if err := p.Validate(); err != nil {
 		return Report{}, err
@@ -157,7 +177,7 @@ func (p Plan) Run(ctx context.Context) (Report, error) {
 	r.log.InfoContext(ctx, "drain began", "cause", context.Cause(ctx), "budget", logs.Seconds(p.budget()), "deadline", r.deadline)
 	rep := Report{Began: begin, Deadline: r.deadline, Results: make([]Result, 0, steps(p.Phases))}
 	r.ctx = context.WithValue(context.WithoutCancel(ctx), wire.CountsKey, &r.progress)
-	changed, ended := r.tell(p.Progress)
+	changed, ended := r.reportProgress(p.Progress)
 	for i := range p.Phases {
 		r.progress.next(p.Phases[i:])
 		changed()
@@ -165,7 +185,7 @@ func (p Plan) Run(ctx context.Context) (Report, error) {
 	}
 	r.progress.next(nil)
 	rep.Forced = r.forced
-	rep.Took = time.Since(begin) // without what is still gathered
+	rep.Took = time.Since(begin) // without the wait for stacks and logs
 	var errs []error
 	for i := range rep.Results {
 		if res := &rep.Results[i]; res.Err != nil {
@@ -177,78 +197,4 @@ func (p Plan) Run(ctx context.Context) (Report, error) {
 	ended()
 	r.queue.Flush(r.deadline)
 	return rep, errors.Join(errs...)
-}
-
-// deadline returns when the plan is over. outer is when another drain will stop
-// waiting for this one.
-func (p Plan) deadline(asked, begin, outer time.Time) time.Time {
-	if asked.IsZero() {
-		asked = begin
-	}
-	d := asked.Add(p.budget())
-	// The last second is for the Kills of phases without a reserve.
-	if late := begin.Add(min(reserved(p.Phases)+lastOf(p.budget()), p.budget())); late.After(d) {
-		d = late
-	}
-	if left := outer.Sub(begin); left > 0 { // else there is none, or it does not wait any more
-		if before := outer.Add(-min(left/10, margin)); before.Before(d) {
-			d = before
-		}
-	}
-	return d
-}
-
-// margin is how long before an outer drain's step an inner drain ends.
-const margin = 100 * time.Millisecond
-
-func steps(phases []Phase) (n int) {
-	for i := range phases {
-		n += len(phases[i].Steps)
-	}
-	return n
-}
-
-func reserved(phases []Phase) (sum time.Duration) {
-	for _, p := range phases {
-		sum += p.Reserve
-	}
-	return sum
-}
-
-// A clock divides the time up to a deadline among phases.
-type clock struct {
-	phases   []Phase
-	deadline time.Time
-}
-
-// span returns how long phase i may take if it starts at now, and how much of that
-// is kept for Kill. A forced phase has its reserve at most; if it has none, all its
-// time is for Kill.
-func (c clock) span(i int, now time.Time, forced bool) (whole, kill time.Duration) {
-	p, left := c.phases[i], c.deadline.Sub(now)-reserved(c.phases[i+1:])
-	whole = p.Timeout
-	switch {
-	case forced && p.Reserve > 0:
-		whole = p.Reserve
-	case forced:
-		if whole = lastOf(left); p.Timeout > 0 {
-			whole = min(whole, p.Timeout)
-		}
-		return whole, whole
-	case whole == 0:
-		sharers := 0
-		for _, q := range c.phases[i:] {
-			if q.Timeout == 0 {
-				sharers++
-			}
-		}
-		whole = max(left/time.Duration(sharers), p.Reserve)
-	}
-	whole = max(min(whole, left), 0)
-	return whole, lastOf(whole)
-}
-
-// lastOf returns the part of a phase's time that is kept for Kill.
-func lastOf(whole time.Duration) time.Duration {
-	return max(min(whole/10, time.Second), 0)
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // A sight is when a plan first sees that it is forced: at a phase's begin, or
-// later in it; the phase after the last one stands for the plan's end. Where the
+// later in it; the phase after the last one stands for the plan's end. If the
 // force falls together with something else, there is more than one.
 type sight struct {
 	phase int
@@ -40,8 +40,8 @@ type stepFate struct {
 }
 
 // deadline returns when the plan is over at the latest: the budget after the
-// signal. A late Run gets the reserves, and a second or a tenth of the budget. An
-// outer drain that still waits is not kept waiting to its last moment.
+// signal. A late Run gets the reserves, and a tenth of the budget, 1 s at most. An
+// inner plan ends before the outer step's Stop.
 func (tr *trial) deadline() time.Duration {
 	if tr.ago < 0 {
 		return tr.within(tr.budget)
@@ -176,7 +176,7 @@ func (l *life) fate(soft, hard time.Duration, stop bool, cause error) stepFate {
 }
 
 // check compares what was seen with what is promised of any plan, and with the
-// oracle where time tells what comes first.
+// oracle if the order is known from the times.
 func (tr *trial) check(t *testing.T) {
 	began := tr.log.times("phase began")
 	if len(began) != len(tr.plan.Phases) || len(tr.log.times("drain forced")) > 1 {
@@ -270,7 +270,7 @@ func (tr *trial) sights() (all []sight) {
 	return all
 }
 
-// differs says where the plan did otherwise than it should.
+// differs says what the plan did otherwise than it should.
 func (tr *trial) differs(seen sight, began []time.Time) string {
 	if tr.report.Forced != (seen != never) {
 		return fmt.Sprint("forced ", tr.report.Forced)

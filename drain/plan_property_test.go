@@ -202,7 +202,7 @@ func newTrial(r *rand.Rand) *trial {
 		tr.force, tr.before = 0, true
 	case 1:
 		tr.force = up(whole + ms)
-	case 2: // where it falls together with something
+	case 2: // it falls together with something
 		if e := calm[r.IntN(len(calm))]; odds(2) && e.soft > e.begin {
 			tr.force = []time.Duration{e.soft, e.hard}[r.IntN(2)]
 		} else if tr.force = e.end; !e.calm {

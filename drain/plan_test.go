@@ -188,7 +188,7 @@ func TestPlanForce(t *testing.T) {
 		after time.Duration
 		want  string
 	}{
-		// The first phase's steps are told, and killed where they can be. The second has no reserve: its
+		// The first phase's Stops end, and its Kills are called. The second has no reserve: its
 		// Stop is not called. The third has one, and gets it.
 		{"before Run", -s, "a/deaf skipped 0s; a/kind skipped 0s; b/s skipped 0s; c/s timeout 900ms"},
 		{"at once", 1, "a/deaf killed 1ns; a/kind timeout 1ns; b/s skipped 0s; c/s timeout 900ms"},
@@ -255,7 +255,7 @@ func TestPlanWithin(t *testing.T) {
 	}
 }
 
-// A Plan is data: each Run is a run of its own, also of copies and side by side.
+// A Plan is data: runs do not share anything, not even of copies or side by side.
 func TestPlanIsData(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var calls atomic.Int64
@@ -284,7 +284,7 @@ func TestPlanIsData(t *testing.T) {
 	})
 }
 
-// What closes without an error, and what was never opened, need no code of their own.
+// Do and Close take what closes without an error, and what was never opened.
 func TestPlanCloses(t *testing.T) {
 	closed := ""
 	var pool *strings.Builder // opened after the plan was made

@@ -9,13 +9,13 @@ import (
 	"github.com/evenkeel-go/evenkeel/internal/labels"
 )
 
-// A progress counts what a plan has left, for Plan.Progress. It is also the
-// [wire.Counts] of the plan's steps.
+// A progress counts what a plan has left, for Plan.Progress. The steps add their work
+// to it through [wire.Counts].
 type progress struct {
-	steps atomic.Int64 // that have not ended, those of later phases too
+	steps atomic.Int64 // that have not ended, in this phase and the later ones
 
 	mu     sync.Mutex
-	counts map[any]func() int // the work that this phase's steps wait for
+	counts map[any]func() int // how much work the steps of this phase wait for
 }
 
 // Count implements [wire.Counts].
@@ -28,8 +28,8 @@ func (p *progress) Count(key any, left func() int) {
 	p.counts[key] = left
 }
 
-// next is called before each phase, with that and the later ones, and at the
-// end. It forgets what the phase before has abandoned.
+// next begins to count for the first of these phases, and forgets the work of the one
+// before. At the end of the plan there are no phases.
 func (p *progress) next(phases []Phase) {
 	p.steps.Store(int64(steps(phases)))
 	p.mu.Lock()
@@ -47,10 +47,17 @@ func (p *progress) left() int {
 	return n
 }
 
-// tell calls f after each call of changed, and a second after its latest call, in
-// a goroutine of its own, as f may block. ended makes a last call, and waits for
-// that no longer than the plan may take.
-func (r *run) tell(f func(left int, deadline time.Time)) (changed, ended func()) {
+func steps(phases []Phase) (n int) {
+	for i := range phases {
+		n += len(phases[i].Steps)
+	}
+	return n
+}
+
+// reportProgress calls f after each call of changed, and 1 s after its latest call. It
+// does so in a goroutine, since f may block. ended makes the last call, and waits for
+// it until the deadline.
+func (r *run) reportProgress(f func(left int, deadline time.Time)) (changed, ended func()) {
 	if f == nil {
 		return func() {}, func() {}
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/evenkeel-go/evenkeel/drain"
 )
 
-// progressOf runs a plan and returns what Progress was told, and when.
+// progressOf runs a plan and returns the arguments of Progress, and when it was called.
 func progressOf(t *testing.T, p *drain.Plan) string {
 	t.Helper()
 	begin := time.Now()
@@ -41,7 +41,7 @@ func TestProgress(t *testing.T) {
 		}}
 		// Steps: 4, with 3 within the gate; the last to leave does so after 2.7 s. The deaf step is
 		// given up after 2.5 s more, and not counted any longer.
-		// The first call may come before the gate has said whom it waits for, as may that for phase c.
+		// The first call may come before the gate has counted its work, and so may that for phase c.
 		want := "1s 6, 2s 4, 2.7s 2, 3.7s 2, 4.7s 2, 5.2s "
 		if got := progressOf(t, &p); !strings.HasPrefix(got, "0s ") || !strings.Contains(got, want) || !strings.HasSuffix(got, "5.2s 0") {
 			t.Errorf("got  %s\nwant %s", got, want)

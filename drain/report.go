@@ -3,72 +3,30 @@ package drain
 import (
 	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
-
-	"github.com/evenkeel-go/evenkeel/internal/labels"
 )
 
-// An Outcome is what became of a step.
+// An Outcome says how a step ended.
 type Outcome string
 
-// The outcomes. Each but OK comes with an error.
+// The outcomes. All except OK come with an error.
 const (
-	OK        Outcome = "ok"        // Stop returned nil in its time, or late but not killed
-	Failed    Outcome = "error"     // Stop returned an error in its time
+	OK        Outcome = "ok"        // Stop returned nil, in its time or late without a Kill
+	Failed    Outcome = "error"     // Stop returned an error in time
 	Panicked  Outcome = "panic"     // Stop or Kill panicked
-	TimedOut  Outcome = "timeout"   // Stop returned an error after its time, and there was no Kill
-	Killed    Outcome = "killed"    // Kill was called, and both returned by the phase's end
-	Abandoned Outcome = "abandoned" // Stop or Kill still ran at the phase's end
-	Skipped   Outcome = "skipped"   // there was no time for Stop; Kill, if there is one, returned
+	TimedOut  Outcome = "timeout"   // Stop returned an error after its time, and the step has no Kill
+	Killed    Outcome = "killed"    // Kill was called, and both had returned when the phase ended
+	Abandoned Outcome = "abandoned" // Stop or Kill was still running when the phase ended
+	Skipped   Outcome = "skipped"   // there was no time for Stop; Kill, if any, returned
 )
 
-// outcome tells what became of the step, where the phase ended for cause.
-func (s *step) outcome(cause error) (Outcome, error) {
-	switch {
-	case s.killed.running && s.stopped.err != nil && s.stopped.err != cause:
-		return Abandoned, s.stopped.err // it may name what still runs
-	case s.active():
-		return Abandoned, cmp.Or(s.killed.err, errAbandoned)
-	case s.stopped.panicked() && s.killed.err != nil:
-		return Panicked, errors.Join(s.stopped.err, s.killed.err)
-	case s.stopped.panicked():
-		return Panicked, s.stopped.err
-	case s.killed.panicked():
-		return Panicked, s.killed.err
-	case s.killed.err != nil:
-		return Failed, s.killed.err
-	case !s.stopped.began:
-		return Skipped, cause
-	case s.killed.began && s.stopped.err == nil:
-		return Killed, cause
-	case s.killed.began:
-		return Killed, s.stopped.err
-	case s.stopped.err == nil:
-		return OK, nil
-	case s.late:
-		return TimedOut, s.stopped.err
-	default:
-		return Failed, s.stopped.err
-	}
-}
-
-// panicked leaves aside an error that tells of somebody else's panic, such as
-// that of a plan inside a step.
-func (c call) panicked() bool {
-	_, ok := c.err.(*labels.PanicError)
-	return ok
-}
-
-var errAbandoned = errors.New("still running at the end of its phase")
-
-// A StepError is the failure of one step. It wraps what the step returned, or
-// the cause for which its time ended, which matches context.DeadlineExceeded,
-// or context.Canceled where a second stop forced it.
+// A StepError says how one step failed. It wraps the error that the step returned, or
+// the cause with which its time ended. That cause matches context.DeadlineExceeded,
+// or context.Canceled if a second signal forced the plan.
 type StepError struct {
 	Phase   string
 	Step    string
@@ -89,28 +47,29 @@ func (e *StepError) Error() string {
 
 func (e *StepError) Unwrap() error { return e.Err }
 
-// A Report is what became of a plan. Its String is a table for a person, its
-// JSON one line.
+// A Report says what became of each step of a plan. Its String is a table for people,
+// its JSON is one line.
 type Report struct {
 	Began    time.Time     // when Run began
-	Deadline time.Time     // when it had to be over
-	Took     time.Duration // until it was
-	Forced   bool          // a second stop cut it short
-	Results  []Result      // a step each, in the plan's order
+	Deadline time.Time     // when the plan had to be over
+	Took     time.Duration // from Began until the last phase was over
+	Forced   bool          // a second signal forced the plan
+	Results  []Result      // one for each step, in the order of the plan
 }
 
-// A Result is what became of one step.
+// A Result says what became of one step.
 type Result struct {
 	Phase   string
 	Step    string
 	Outcome Outcome
-	Took    time.Duration // from the phase's begin to the step's end, or to the phase's if it was abandoned
-	Err     error         // nil where Outcome is OK
-	Stack   string        // an abandoned step's goroutines and those they started
+	Took    time.Duration // from the begin of the phase to the end of the step, or of the phase if abandoned
+	Err     error         // nil if Outcome is OK
+	Stack   string        // of an abandoned step's goroutines and those they started
 }
 
-// String is 80 columns wide where the names allow. The steps that did not end
-// well come first, longest first: whoever used up the time is at the top.
+// String returns a table, 80 columns wide if the names are short enough. The steps that
+// did not end well come first, and of these the longest first: the step that used up
+// the time is at the top.
 func (r Report) String() string {
 	var b strings.Builder
 	var bad, good []Result
@@ -143,7 +102,7 @@ func (r Report) String() string {
 	return b.String()
 }
 
-// why returns the error, on the same line where there is room, else below.
+// why returns the error: on the same line if there is room for it, else below.
 func (r Result) why(room int) string {
 	if r.Err == nil {
 		return ""
@@ -185,7 +144,7 @@ func (r Result) at() string {
 	return ""
 }
 
-// MarshalJSON gives an error as its text and a time as seconds.
+// MarshalJSON writes the error as text and Took in seconds.
 func (r Result) MarshalJSON() ([]byte, error) {
 	out := struct {
 		Phase   string  `json:"phase"`
@@ -201,7 +160,7 @@ func (r Result) MarshalJSON() ([]byte, error) {
 	return json.Marshal(out)
 }
 
-// MarshalJSON gives times as RFC 3339 and durations as seconds.
+// MarshalJSON writes times in RFC 3339 and durations in seconds.
 func (r Report) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		Began    time.Time `json:"began"`

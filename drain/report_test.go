@@ -101,7 +101,7 @@ func TestReportJSON(t *testing.T) {
 	}
 }
 
-// A stack as the run gives it shows where an abandoned step stands.
+// The stack that a run gives says which function an abandoned step is in.
 func TestReportAt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := drain.Plan{Budget: 2 * s, Phases: []drain.Phase{phase("a", 0, 0, step(stuckInStop))}}
@@ -113,7 +113,7 @@ func TestReportAt(t *testing.T) {
 	})
 }
 
-// What Stop said, such as the names of those within, is not lost where Kill is
+// The error of Stop, such as the names of the work within, is kept if Kill is
 // stuck.
 func TestPlanKillStuck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

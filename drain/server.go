@@ -12,102 +12,102 @@ import (
 	"time"
 )
 
-// A Server runs an http.Server and stops it in the right order. Its Step
+// A Server runs an http.Server and stops it in the right order. Set HTTP, put
+// [Server.Step] into a [Plan], and call ListenAndServe or Serve. A Server serves once
+// and must not be copied.
 //
-//	settles: it serves on until no request has arrived for Settle, and asks HTTP/1
-//	  clients to close their connections
-//	closes the listener: new connections are refused, so a balancer tries another
-//	  backend; probes on this listener are refused too
-//	serves one more request of each kept connection, with Connection: close
-//	closes the connections that are idle, and sends GOAWAY on those of HTTP/2
-//	runs the hooks of http.Server.RegisterOnShutdown; HTTP/2 clients get GOAWAY
-//	refuses further requests: http.Server drops those of HTTP/1 without an answer,
-//	  others get 503 with Retry-After
-//	ends the [Stopping] contexts of streams, one by one
-//	waits for every request that it admitted and every hijacked connection
+// The step
+//  1. settles: it serves on until no request has arrived for Settle, and asks HTTP/1
+//     clients to close their connections
+//  2. closes the listener: new connections are refused, so a balancer tries another
+//     backend; probes on this listener are refused too
+//  3. serves one more request of each kept connection, with Connection: close
+//  4. closes the connections that are idle, and sends GOAWAY on those of HTTP/2
+//  5. runs the hooks of http.Server.RegisterOnShutdown; HTTP/2 clients get GOAWAY
+//  6. refuses further requests: http.Server drops those of HTTP/1 without an answer,
+//     others get 503 with Retry-After
+//  7. ends the [Stopping] contexts of streams, one by one
+//  8. waits for every request that it admitted and every hijacked connection
 //
-// A request that was admitted is not cut before the step's time is over. Then the
-// step ends the remaining Stopping contexts and waits a moment. It ends the
-// contexts of the requests that are still within, closes all connections, and
-// waits a moment for the handlers to return.
+// The step does not cut an admitted request before its time is over. Then it ends the
+// remaining Stopping contexts and waits a moment. It cancels the contexts of the
+// requests that are still within, closes all connections, and waits a moment for the
+// handlers to return.
 //
-// The order makes a Server no worse than http.Server.Shutdown for any client: both
-// close the listener and idle connections, but the Server does it later. It also
-// settles if a failure began the drain, since the other requests deserve an answer.
+// No client is worse off than with http.Server.Shutdown. Both close the listener and
+// idle connections, but the Server does it later. It settles after a failure too:
+// the other requests deserve an answer.
 //
-// Serve probes, metrics and profiles on a listener of their own, and stop it in the
-// last phase: a drain that the program began itself is not to fail its liveness
-// probe, and the last scrape should see the drain.
+// Serve probes, metrics and profiles on another listener, and stop that one in the
+// last phase. Otherwise a liveness probe may fail during a drain that the program
+// began itself, and the last scrape misses the drain.
 //
-// A browser's EventSource comes back after a refused connection, but not after a
-// 503, which a balancer may answer for it. A handler that ends its stream can send a
-// retry field that lasts until the deadline of the Stopping context.
+// A browser's EventSource connects again after a refused connection, but not after a
+// 503, which a balancer may send in its place. A handler that ends its stream can
+// first send a retry field that lasts until the deadline of the Stopping context.
 //
 // For HTTP/2 without TLS, set HTTP.Protocols. The older h2c.NewHandler of
-// golang.org/x/net hides its requests: the Server does not count, refuse or wait
-// for them, unless [Server.Handler] wraps the handler inside it.
-//
-// Only HTTP must be set. A Server serves once and must not be copied.
+// golang.org/x/net hides its requests: the Server does not count, refuse or wait for
+// them, unless [Server.Handler] wraps the handler inside it.
 type Server struct {
-	// HTTP is the server to run. Serve wraps its Handler, ConnState and
-	// ConnContext. With certificates in its TLSConfig it serves TLS and HTTP/2.
+	// HTTP is the server to run. Serve wraps its Handler, ConnState and ConnContext. If
+	// its TLSConfig has certificates, it serves TLS and HTTP/2.
 	HTTP *http.Server
 
 	// Settle is the quiet period: the server stops accepting once no request has
 	// arrived for this long. Set it to check interval × (failure threshold + 1) of
-	// whatever checks readiness. 0 means that nothing checks it: the server stops
-	// accepting at once, as http.Server.Shutdown does.
+	// the balancer's or kubelet's readiness check. 0 means that nothing checks
+	// readiness: the server stops accepting at once, as http.Server.Shutdown does.
 	Settle time.Duration
 
-	// Window bounds the settling if requests go on arriving. 0 means three times
-	// Settle. Half of the step's time is the most it can be.
+	// Window bounds the settling if requests go on arriving. 0 means 3 × Settle. It
+	// is never more than half of the step's time.
 	Window time.Duration
 
-	// RetryAfter is how long a refused client should wait at least. Up to as much
-	// again is added by chance, so that clients do not come back in one instant.
-	// It counts in whole seconds; 0 means 1 s.
+	// RetryAfter is how long a refused client should wait at least. The server adds up
+	// to as much again by chance, so that clients do not come back in one instant. It
+	// counts in whole seconds. 0 means 1 s.
 	RetryAfter time.Duration
 
-	// Exempt reports which requests are neither counted nor refused. The step does
-	// not wait for a connection that one hijacks. Nil means the paths of probes:
-	// /healthz, /livez, /readyz, /metrics.
+	// Exempt reports whether a request is neither counted nor refused. The step does
+	// not wait for a connection that such a request hijacks. Nil means the paths of
+	// probes: /healthz, /livez, /readyz, /metrics.
 	Exempt func(*http.Request) bool
 
-	// Name names a request, and the connection that it hijacks, in errors and
-	// in Gate.Cut. Nil means its method and path.
+	// Name returns the name of a request, and of the connection that it hijacks, for
+	// errors and Gate.Cut. Nil means method and path.
 	Name func(*http.Request) string
 
 	// Gate admits the requests. Set it to share it with other work or to read
-	// Gate.Cut. Nil means a gate of the server's own.
+	// Gate.Cut. If it is nil, the server uses a private one.
 	Gate *Gate
 
 	setup     sync.Once
 	wrapped   sync.Once
 	own       Gate
-	born      time.Time                // when setup ran
-	latest    atomic.Int64             // how long after that the latest request arrived
+	born      time.Time                // when prepare ran
+	latest    atomic.Int64             // when the latest request arrived, since born
 	accepting atomic.Pointer[listener] // while Serve runs
-	down      atomic.Bool              // http.Server was asked to shut down: its hooks run once
-	ended     event                    // Stop has ended before its time was over, or Kill has ended
+	down      atomic.Bool              // Shutdown of http.Server was called: its hooks run once
+	ended     event                    // Stop returned before its time was over, or Kill returned
 	closing   closing
 	tracker   tracker
 }
 
 var errNoHTTP = errors.New("drain: Server.HTTP: nil; set the http.Server to run")
 
-// ListenAndServe listens on HTTP.Addr and serves. It fits lifecycle.Group.Go. It
-// returns nil once the Step has ended. If ctx ends before the Step, it closes all
-// connections and returns ctx's cause.
+// ListenAndServe listens on HTTP.Addr and serves. It returns nil once the Step has
+// ended. If ctx ends before the Step begins, it closes all connections and returns the
+// cause of ctx. It fits lifecycle.Group.Go.
 //
-// If systemd has passed a socket that listens on HTTP.Addr (a unit of type .socket;
-// for a unix socket Addr is the path), ListenAndServe serves that one, and no
-// connection is refused across a restart. The Step then does not settle but stops
-// accepting at once: new connections, probes too, wait in the kernel for the next
-// instance. Settle and Window have no meaning.
+// If systemd passed a socket that listens on HTTP.Addr (from a .socket unit; Addr is
+// the path of a unix socket), ListenAndServe serves that one, and no connection is
+// refused across a restart. The Step then stops accepting at once: new connections,
+// probes too, wait in the kernel for the next instance. Settle and Window have no
+// effect.
 //
-// A server takes one socket; several servers of a process take each its own. The
-// first call takes systemd's variables out of the environment, so that child
-// processes do not take the sockets for theirs.
+// Each server of a process takes its own socket. The first call removes systemd's
+// variables from the environment, so that child processes do not take the sockets.
 func (s *Server) ListenAndServe(ctx context.Context) error {
 	if s.HTTP == nil {
 		return errNoHTTP
@@ -116,10 +116,10 @@ func (s *Server) ListenAndServe(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cut := make(chan struct{})
+	done := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
-		defer close(cut)
-		s.setup.Do(s.begin)
+		defer close(done)
+		s.setup.Do(s.prepare)
 		g := s.gate()
 		g.shut(ctx)
 		s.closing.cut(g, context.Cause(ctx))
@@ -128,8 +128,8 @@ func (s *Server) ListenAndServe(ctx context.Context) error {
 	})
 	err = s.serve(l)
 	if !stop() {
-		<-cut
-		if errors.Is(err, http.ErrServerClosed) { // not by the Step
+		<-done
+		if errors.Is(err, http.ErrServerClosed) { // ended by ctx, not by the Step
 			return context.Cause(ctx)
 		}
 	}
@@ -156,11 +156,12 @@ func (s *Server) listen(ctx context.Context) (*listener, error) {
 	return newListener(l, &s.tracker), nil
 }
 
-// Serve serves the connections that l accepts, and closes l. It returns nil once
-// the Step has ended, and an error if something else has stopped it. To count
-// hijacked connections it must see the plain ones: for TLS set HTTP.TLSConfig
-// rather than pass a listener of crypto/tls. Hooks and hijackers get a wrapper that
-// can do what a *net.TCPConn or *net.UnixConn can.
+// Serve serves the connections that l accepts, and closes l. It returns nil once the
+// Step has ended, and an error if anything else stopped it.
+//
+// To count hijacked connections, Serve must see the plain ones. For TLS set
+// HTTP.TLSConfig: do not pass a listener of crypto/tls. Hooks and hijackers get a
+// wrapper that can do what a *net.TCPConn or *net.UnixConn can.
 func (s *Server) Serve(l net.Listener) error {
 	if s.HTTP == nil {
 		l.Close()
@@ -170,8 +171,8 @@ func (s *Server) Serve(l net.Listener) error {
 }
 
 func (s *Server) serve(l *listener) error {
-	defer l.Close() // http.Server.ServeTLS does not always
-	s.setup.Do(s.begin)
+	defer l.Close() // http.Server.ServeTLS does not always do it
+	s.setup.Do(s.prepare)
 	s.wrapped.Do(s.wrap)
 	s.accepting.Store(l)
 	defer s.accepting.CompareAndSwap(l, nil)
@@ -188,16 +189,16 @@ func (s *Server) serve(l *listener) error {
 	return err
 }
 
-func (s *Server) begin() { s.born, s.ended = time.Now(), newEvent() }
+func (s *Server) prepare() { s.born, s.ended = time.Now(), newEvent() }
 
-// Step returns the server's step of a plan. It is named "http"; give the
-// second server of a phase another name.
+// Step returns the server's step for a plan. Its Name is "http": change it for a second
+// server in the same phase.
 func (s *Server) Step() Step { return Step{Name: "http", Stop: s.stop, Kill: s.kill} }
 
 func (s *Server) stop(ctx context.Context) error {
-	s.setup.Do(s.begin)
+	s.setup.Do(s.prepare)
 	s.closing.begin(ctx)
-	s.leave(ctx)
+	s.sendAway(ctx)
 	shutdown, cancel := context.WithCancel(ctx)
 	defer cancel()
 	down := s.shutdown(shutdown)
@@ -205,7 +206,7 @@ func (s *Server) stop(ctx context.Context) error {
 	if err != nil && ctx.Err() != nil {
 		return err
 	}
-	if !s.tracker.empty(ctx) { // sooner than Shutdown, which polls twice a second
+	if !s.tracker.empty(ctx) { // Shutdown polls twice a second only
 		return fmt.Errorf("drain: answers not sent yet: %w", context.Cause(ctx))
 	}
 	cancel()
@@ -221,11 +222,11 @@ func (s *Server) stop(ctx context.Context) error {
 	return err
 }
 
-// leave makes clients and balancers go elsewhere, in the order that Server
-// documents, while all requests are still served.
-func (s *Server) leave(ctx context.Context) {
+// sendAway makes clients and balancers go elsewhere while all requests are still
+// served, in the order that Server documents.
+func (s *Server) sendAway(ctx context.Context) {
 	l, begin := s.accepting.Load(), time.Now()
-	if s.down.Load() || l == nil && s.HTTP != nil { // it does not serve
+	if s.down.Load() || l == nil && s.HTTP != nil { // it does not serve now
 		return
 	}
 	if l == nil || l.kept == nil {
@@ -236,18 +237,19 @@ func (s *Server) leave(ctx context.Context) {
 	}
 	l.rest(ctx)
 	s.linger(ctx, begin)
-	if ctx.Err() != nil { // Kill may be closing the listener with net/http's lock held
+	if ctx.Err() != nil { // Kill may be closing the listener under net/http's lock
 		return
 	}
 	s.tracker.closeIdle()
-	s.HTTP.SetKeepAlivesEnabled(false) // closes the other idle ones, but not HTTP/2: Shutdown sends GOAWAY there
+	s.HTTP.SetKeepAlivesEnabled(false) // closes the other idle ones; Shutdown sends GOAWAY to those of HTTP/2
 }
 
-// kill names who is within before it closes their connections, upon which they
-// leave. It waits for that, as the next phase may close what they use. It does
-// not wait for a Stop under way, which net/http may hold up.
+// kill cuts the requests within, closes all connections, and waits for the handlers to
+// return, as the next phase may close what they use. It records the names before it
+// closes connections, upon which requests leave. It does not wait for a Stop that
+// still runs, which net/http may hold up.
 func (s *Server) kill() {
-	s.setup.Do(s.begin)
+	s.setup.Do(s.prepare)
 	g := s.gate()
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -258,8 +260,8 @@ func (s *Server) kill() {
 	s.ended.happen()
 }
 
-// shutdown begins http.Server's Shutdown, and so its hooks, unless that was done.
-// The goroutine ends soon after ctx, or when the listeners are closed.
+// shutdown begins http.Server's Shutdown, and so runs its hooks, unless that was done.
+// Its goroutine ends soon after ctx, or when the listeners are closed.
 func (s *Server) shutdown(ctx context.Context) <-chan error {
 	down := make(chan error, 1)
 	if s.HTTP == nil || s.down.Swap(true) {
@@ -270,9 +272,9 @@ func (s *Server) shutdown(ctx context.Context) <-chan error {
 	return down
 }
 
-// close closes the listeners and all connections: first those that net/http
-// does not know, and TLS ones without a goodbye that could block. It does not wait
-// long for a listener whose Close or Accept does not return, as net/http does.
+// close closes the listeners and all connections. First it closes those that net/http
+// does not know, and TLS ones without a goodbye that could block. It waits a grace at
+// most for a listener whose Close or Accept does not return. net/http would wait on.
 func (s *Server) close() {
 	s.tracker.closeAll()
 	if s.HTTP != nil {
@@ -285,7 +287,7 @@ func (s *Server) close() {
 	}
 }
 
-// rested reports whether the step has stopped accepting.
+// rested reports whether the step has made the listener stop accepting.
 func (s *Server) rested() bool {
 	l := s.accepting.Load()
 	return l != nil && l.rested.happened()
@@ -310,7 +312,7 @@ func (s *Server) wrap() {
 	}
 	s.HTTP.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
 		if own := tracked(c); own != nil {
-			if ctx.Done() == nil { // else it would have to be told of the connection's end
+			if ctx.Done() == nil { // if ctx can end, each request has a cancel instead
 				ctx, own.cancel = context.WithCancelCause(ctx)
 			}
 			ctx = context.WithValue(ctx, connKey{}, own)

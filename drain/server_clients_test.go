@@ -40,7 +40,7 @@ func posts(n int, client *http.Client, url string, pause time.Duration, enough f
 	return &wg
 }
 
-// A balancer that only chooses where a new connection goes, as those of layer 4
+// A balancer that only chooses a backend for new connections, as those of layer 4
 // do, gets its clients' kept connections moved while the server settles.
 func TestServerMovesKeptConnections(t *testing.T) {
 	leaving, other := serve(t, &drain.Server{Settle: 200 * ms, Window: 2 * time.Second}, nil), serve(t, &drain.Server{}, nil)
@@ -112,7 +112,7 @@ func TestServerLeavesKeptConnections(t *testing.T) {
 	}
 }
 
-// A handshake that is about to leave HTTP is not told to close the connection,
+// A handshake that is about to leave HTTP is not asked to close the connection,
 // though the server settles.
 func TestServerSettlesUpgrades(t *testing.T) {
 	s := serve(t, &drain.Server{Settle: 300 * ms}, nil)
@@ -139,8 +139,8 @@ func TestServerSettlesUpgrades(t *testing.T) {
 	}
 }
 
-// The next phase closes what handlers use, so it begins after the end of those
-// that were cut, where they end soon.
+// The next phase closes what handlers use. So it begins after the handlers
+// that were cut have returned, if they do so soon.
 func TestServerKillWaits(t *testing.T) {
 	for _, forced := range []bool{false, true} {
 		s := serve(t, &drain.Server{}, nil)
@@ -174,8 +174,8 @@ func TestServerKillWaits(t *testing.T) {
 	}
 }
 
-// At Kill the context of a request ends with the reason. Where the connection
-// has a context to cut the request has none of its own.
+// At Kill the context of a request ends with the reason. If the connection
+// has a cancel, the request has none.
 func TestServerCutsContexts(t *testing.T) {
 	base, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -205,7 +205,7 @@ func TestServerCutsContexts(t *testing.T) {
 	}
 }
 
-// A lookedAt is a context that tells when somebody looks at its end.
+// A lookedAt is a context that calls look before each Done.
 type lookedAt struct {
 	context.Context
 	look func()
@@ -213,7 +213,7 @@ type lookedAt struct {
 
 func (l lookedAt) Done() <-chan struct{} { l.look(); return l.Context.Done() }
 
-// Kill comes while Stop ends the contexts of those within, and one has left: both
+// Kill comes while Stop ends the contexts of two requests, and one has left: both
 // are named.
 func TestServerNamesAll(t *testing.T) {
 	s := serve(t, &drain.Server{}, nil)
@@ -248,7 +248,7 @@ func TestServerNamesAll(t *testing.T) {
 	second.Wait()
 }
 
-// Refused clients are not told to come back in one and the same second.
+// Refused clients do not all get the same Retry-After.
 func TestServerRetryAfter(t *testing.T) {
 	for least, want := range map[time.Duration]string{0: "1 2", time.Second: "1 2", 1500 * ms: "2 3", 2 * time.Second: "2 3 4"} {
 		s := serve(t, &drain.Server{RetryAfter: least}, nil)
@@ -266,7 +266,7 @@ func TestServerRetryAfter(t *testing.T) {
 	}
 }
 
-// Nobody has to notice the stop of a server whose listener has failed.
+// A server whose listener has failed does not settle at the stop.
 func TestServerFailed(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

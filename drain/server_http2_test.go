@@ -24,8 +24,8 @@ const (
 	headers = "\x00\x03\xe8\x01\x04\x00\x00\x00\x01"
 )
 
-// No stage at which a connection can be when the server stops, or that it comes
-// to later, holds up the stop. In net/http one that turns to HTTP/2 after
+// No stage at which a connection can be when the server stops, or that it reaches
+// later, holds up the stop. In net/http one that turns to HTTP/2 after
 // Shutdown said GOAWAY to the others does, to the deadline (golang/go#81153).
 func TestServerHTTP2Stages(t *testing.T) {
 	say := func(c *tls.Conn, what string) {
@@ -180,7 +180,7 @@ func TestServerHTTP2Body(t *testing.T) {
 	}
 }
 
-// dialHTTP2 connects and says nothing yet. It returns nil where nobody listens.
+// dialHTTP2 connects and says nothing yet. It returns nil if nothing listens.
 func (s *site) dialHTTP2() *tls.Conn {
 	c, err := net.Dial("tcp", s.addr)
 	if err != nil {

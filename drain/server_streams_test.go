@@ -37,7 +37,7 @@ func (s *site) crowd(path string, ended func(body string)) (n int, wait func()) 
 }
 
 // As many streams as a server may have end well, and in no tenth of the window
-// over which they are told do more than twice the even share end.
+// over which they are announced do more than twice the even share end.
 func TestServerCrowd(t *testing.T) {
 	const budget = 6 * time.Second
 	const window = budget * 9 / 10 / 2 // half of Stop's time

@@ -85,7 +85,7 @@ func TestServerSettle(t *testing.T) {
 		traffic        time.Duration // how long it goes on
 		end, atMost    time.Duration // of the window, of the stop
 	}{
-		{"nobody asks", 200 * ms, 0, 0, 600 * ms, 600 * ms},
+		{"no requests", 200 * ms, 0, 0, 600 * ms, 600 * ms},
 		{"quiet after traffic", 200 * ms, 1500 * ms, 300 * ms, 890 * ms, 890 * ms},
 		{"traffic that does not cease", 400 * ms, 600 * ms, time.Minute, 600 * ms, 1200 * ms},
 		{"half of the time at most", time.Second, 0, time.Minute, 890 * ms, 1500 * ms},
@@ -137,7 +137,7 @@ func TestServerStreams(t *testing.T) {
 	}
 }
 
-// What clients and handlers do to keep a server from ending. Where want, part
+// What clients and handlers do to keep a server from ending. If want, part
 // of the error, is empty, the stop is not delayed, for net/http's 5 s or more;
 // else it ends with its budget, and nothing is cut before Kill.
 func TestServerAgainst(t *testing.T) {
@@ -155,7 +155,7 @@ func TestServerAgainst(t *testing.T) {
 		{"a body that does not come", "POST /body" + body, "/body", false, "1 still in (POST /body "},
 		{"a body byte by byte", "POST /body" + body, "/body", true, "1 still in (POST /body "},
 		{"an answer that is not read", "GET /flood" + head, "/flood", false, "1 still in (GET /flood "},
-		{"a context that nobody else ends", "POST /patient" + body, "/patient", false, "1 still in (POST /patient "},
+		{"a context that only Kill ends", "POST /patient" + body, "/patient", false, "1 still in (POST /patient "},
 		{"a hijacked connection", "GET /hijack" + head, "/hijack", false, "1 still in (GET /hijack "},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -236,7 +236,7 @@ func TestServerHijacked(t *testing.T) {
 }
 
 // A TLS connection says goodbye when it is closed, for up to 5 s, and net/http
-// does that for one after the other, under its lock. Kill goes below.
+// closes one after the other, under its lock. Kill closes the plain connections.
 func TestServerStalledGoodbye(t *testing.T) {
 	var stall atomic.Bool
 	idle := make(chan bool, 1)
@@ -248,7 +248,7 @@ func TestServerStalledGoodbye(t *testing.T) {
 	s := serve(t, web, func(l net.Listener) net.Listener { return stallListener{l, &stall} })
 	s.dial("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 	stall.Store(<-idle)
-	if took, err := s.end(100 * ms); err != nil || took > 2*time.Second { // nobody was cut
+	if took, err := s.end(100 * ms); err != nil || took > 2*time.Second { // nothing was cut
 		t.Errorf("took %v: %v", took, err)
 	}
 }
@@ -317,7 +317,7 @@ func TestServerForced(t *testing.T) {
 	}
 }
 
-// Serve returns nil where the step stopped it, and else says what did.
+// Serve returns nil if the step stopped it, else an error that says what did.
 func TestServerReturns(t *testing.T) {
 	why := errors.New("why")
 	type end = context.CancelCauseFunc
@@ -328,8 +328,8 @@ func TestServerReturns(t *testing.T) {
 	}{
 		{"Stop", func(s *drain.Server, _ net.Listener, _ end) { s.Step().Stop(t.Context()) }, nil},
 		{"Kill", func(s *drain.Server, _ net.Listener, _ end) { s.Step().Kill() }, nil},
-		{"somebody closes the listener", func(_ *drain.Server, l net.Listener, _ end) { l.Close() }, net.ErrClosed},
-		{"somebody closes the server", func(s *drain.Server, _ net.Listener, _ end) { s.HTTP.Close() }, http.ErrServerClosed},
+		{"the program closes the listener", func(_ *drain.Server, l net.Listener, _ end) { l.Close() }, net.ErrClosed},
+		{"the program closes the server", func(s *drain.Server, _ net.Listener, _ end) { s.HTTP.Close() }, http.ErrServerClosed},
 		{"the context", func(_ *drain.Server, _ net.Listener, end end) { end(why) }, why},
 	} {
 		listening := make(chan net.Listener, 1)

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// settle serves on until no request has arrived for Settle. It gives up at the end
-// of the Window, or with ctx.
+// settle serves on until no request has arrived for Settle, or until the Window or ctx
+// ends.
 func (s *Server) settle(ctx context.Context) {
 	if s.Settle <= 0 {
 		return
@@ -21,7 +21,7 @@ func (s *Server) settle(ctx context.Context) {
 	}
 	end := begin.Add(window)
 	for {
-		quiet := s.asked(begin).Add(s.Settle)
+		quiet := s.lastRequest(begin).Add(s.Settle)
 		if quiet.After(end) {
 			quiet = end
 		}
@@ -37,25 +37,25 @@ func (s *Server) settle(ctx context.Context) {
 	}
 }
 
-// asked returns when the latest request arrived, but not before begin.
-func (s *Server) asked(begin time.Time) time.Time {
+// lastRequest returns when the latest request arrived, or begin if that is later.
+func (s *Server) lastRequest(begin time.Time) time.Time {
 	if t := s.born.Add(time.Duration(s.latest.Load())); t.After(begin) {
 		return t
 	}
 	return begin
 }
 
-// A kept connection's request may be on its way when the server stops accepting.
-// Closing the connection would reset it, and most clients do not send a POST again.
+// A request may be on its way on a kept connection when the server stops accepting.
+// To close the connection would reset it, and most clients do not repeat a POST.
 const (
-	lull    = 100 * time.Millisecond // the quiet period after which no request is on its way
-	lingers = time.Second            // for a lull at most
+	lull    = 100 * time.Millisecond // after this quiet period no request is on its way
+	lingers = time.Second            // how long linger waits for a lull
 )
 
 // linger serves one more request of each kept connection, with Connection: close
-// (GOAWAY in HTTP/2). It ends when no connection is left, or after a lull since the
-// latest request, for which the settling counts. A connection that has not sent
-// anything yet has until the end of lingers.
+// (GOAWAY in HTTP/2). It ends when no connection is left, or after a lull, which counts
+// from the latest request, but not from before since.
+// A connection that has not sent anything yet has until lingers is over.
 func (s *Server) linger(ctx context.Context, since time.Time) {
 	begin, most := time.Now(), lingers
 	if d, ok := ctx.Deadline(); ok {
@@ -64,8 +64,8 @@ func (s *Server) linger(ctx context.Context, since time.Time) {
 	again := time.NewTicker(lull / 10)
 	defer again.Stop()
 	for time.Since(begin) < most {
-		all, silent := s.tracker.kept()
-		if silent == 0 && (all == 0 || time.Since(s.asked(since)) >= lull) {
+		all, silent := s.tracker.counts()
+		if silent == 0 && (all == 0 || time.Since(s.lastRequest(since)) >= lull) {
 			return
 		}
 		select {

@@ -111,7 +111,7 @@ func (s *site) handler() http.Handler {
 		}
 	})
 	on("/patient", func(w http.ResponseWriter, r *http.Request) {
-		<-r.Context().Done() // net/http alone never ends it where a body was not read
+		<-r.Context().Done() // net/http alone never ends it if a body was not read
 		s.in <- context.Cause(r.Context()).Error()
 	})
 	on("/cut", func(w http.ResponseWriter, r *http.Request) {
@@ -162,7 +162,7 @@ func (s *site) get(path string) (r *http.Response, code int, body string, err er
 	return r, r.StatusCode, string(b), err
 }
 
-// ask is get where all but a whole answer is an error.
+// ask is get, but returns an error for all but a whole answer.
 func (s *site) ask(path string) (body string, err error) {
 	_, code, body, err := s.get(path)
 	if err == nil && code != http.StatusOK {
@@ -223,7 +223,7 @@ func refused(err error) bool {
 	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET)
 }
 
-// A stopped is what a plan of the site's step alone came to.
+// A stopped is the result of a plan with the site's step alone.
 type stopped struct {
 	drain.Report
 	err  error

@@ -10,17 +10,17 @@ import (
 	"github.com/coreos/go-systemd/v22/activation"
 )
 
-// passed are the sockets that systemd passed to this process, closed on exec
-// and gone from the environment, so that children do not take them for theirs.
-// A descriptor has one owner: the process, for all its servers. They stay open.
+// passed returns the sockets that systemd passed to this process. They are closed on
+// exec and removed from the environment, so that children do not take them. The
+// process owns them, for all its servers, and keeps them open.
 var passed = sync.OnceValue(func() []*os.File { return activation.Files(true) })
 
 // activated returns the passed socket that listens on addr, or nil.
 func activated(addr string) deadliner {
 	for _, f := range passed() {
-		l, err := net.FileListener(f) // a duplicate; its Close removes no file
+		l, err := net.FileListener(f) // a duplicate: its Close does not remove a unix socket's file
 		if err != nil {
-			continue // what is passed may be something else
+			continue // a passed descriptor may be something else
 		}
 		if d, ok := l.(deadliner); ok && listensOn(l.Addr(), addr) {
 			return d
@@ -30,8 +30,8 @@ func activated(addr string) deadliner {
 	return nil
 }
 
-// listensOn compares by address, not by name: the same program then runs without
-// systemd, and a process may have several servers.
+// listensOn reports whether a is the address addr. It compares addresses, not systemd's
+// names, so the same program runs without systemd, and may have several servers.
 func listensOn(a net.Addr, addr string) bool {
 	got, ok := a.(*net.TCPAddr)
 	if !ok {
@@ -51,61 +51,61 @@ type deadliner interface {
 	SetDeadline(time.Time) error
 }
 
-// A listener hands out connections that the tracker knows. It can stop accepting
-// before http.Server does, which takes an error of Accept for a failure.
+// A listener wraps the connections that it accepts for the tracker. It can stop
+// accepting before http.Server does, which takes any error of Accept for a failure.
 type listener struct {
 	net.Listener
 	tracker *tracker
-	kept    deadliner // the Listener, if systemd passed it and keeps it; else nil
+	kept    deadliner // the Listener if it is systemd's, else nil
 
-	rested event // rest was called
-	quiet  event // Accept has returned its last connection
-	over   event // Close was called
-	shut   func() error
+	rested    event // rest was called
+	lastGiven event // Accept will return no more connections
+	closed    event // Close was called
+	closeOnce func() error
 }
 
 func newListener(l net.Listener, t *tracker) *listener {
-	return &listener{Listener: l, tracker: t, rested: newEvent(), quiet: newEvent(), over: newEvent(), shut: sync.OnceValue(l.Close)}
+	return &listener{Listener: l, tracker: t, rested: newEvent(), lastGiven: newEvent(), closed: newEvent(), closeOnce: sync.OnceValue(l.Close)}
 }
 
-// Accept does not return between rest and Close.
+// Accept does not return after rest, until Close.
 func (l *listener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if err == nil {
 		return l.tracker.wrap(c), nil
 	}
 	if l.rested.happened() {
-		l.quiet.happen()
-		<-l.over.c
+		l.lastGiven.happen()
+		<-l.closed.c
 	}
 	return nil, err
 }
 
-// rest stops accepting. It closes a listener of ours: the kernel then refuses new
-// connections, and a balancer tries another backend. The kernel holds those of a
-// socket that systemd keeps for the next instance. When rest returns, http.Server
-// knows all connections that were accepted.
+// rest stops accepting. It closes our own listener: the kernel then refuses new
+// connections, and a balancer tries another backend. A socket of systemd stays open:
+// the kernel holds new connections for the next instance. When rest returns,
+// http.Server knows all connections that were accepted.
 func (l *listener) rest(ctx context.Context) {
 	l.rested.happen()
 	if l.kept != nil {
 		l.kept.SetDeadline(time.Unix(1, 0))
 	} else {
-		go l.shut() // Accept returns then; a Close that blocks must not hold up the step
+		go l.closeOnce() // Accept returns upon it. It may block, so the step does not wait for it
 	}
 	select {
-	case <-l.quiet.c:
-	case <-l.over.c:
+	case <-l.lastGiven.c:
+	case <-l.closed.c:
 	case <-ctx.Done():
 	}
 }
 
-// Close may come after rest. It returns the error of the first close.
+// Close may be called after rest. It returns the error of the first close.
 func (l *listener) Close() error {
-	l.over.happen()
-	return l.shut()
+	l.closed.happen()
+	return l.closeOnce()
 }
 
-// An event happens once. It may be asked to happen again.
+// An event happens once. Further calls of happen do nothing.
 type event struct {
 	c    chan struct{} // closed when it happens
 	once *sync.Once

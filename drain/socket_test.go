@@ -60,7 +60,7 @@ func activated() {
 	fmt.Print(r)
 }
 
-// A unit is a service whose sockets somebody keeps, as systemd does.
+// A unit is a service whose sockets the test keeps, as systemd does.
 type unit struct {
 	t     *testing.T
 	addrs []string
@@ -110,7 +110,7 @@ func (u *unit) ended() {
 	}
 }
 
-// ask asks on a connection of its own.
+// ask sends a request on a new connection.
 func (u *unit) ask(i int) (body string, err error) {
 	network, scheme := "tcp", "http"
 	if strings.HasPrefix(u.addrs[i], "/") {
@@ -235,11 +235,11 @@ func TestActivationUnderLoad(t *testing.T) {
 	u.start("last")
 	wg.Wait()
 	if took := u.end(); took > 900*ms {
-		t.Errorf("with nobody to wait for, the stop took %v", took)
+		t.Errorf("with nothing to wait for, the stop took %v", took)
 	}
 }
 
-// A client that asks again and again on one connection is told to close it.
+// A client that asks again and again on one connection is asked to close it.
 func TestActivationKeepAlive(t *testing.T) {
 	u := newUnit(t, listen(t, "tcp", "127.0.0.1:0"), listen(t, "tcp", "127.0.0.1:0"))
 	u.start("one")
@@ -269,7 +269,7 @@ func TestActivationKeepAlive(t *testing.T) {
 }
 
 // A connection that is idle after the stop is closed, and one whose request was
-// within before it after the answer: neither is left to ask and be refused.
+// within at the stop is closed after its answer. Neither can send one more and be refused.
 func TestActivationIdle(t *testing.T) {
 	u := newUnit(t, listen(t, "tcp", "127.0.0.1:0"), listen(t, "tcp", "127.0.0.1:0"))
 	u.start("one")
@@ -337,7 +337,7 @@ func TestActivationHTTP2(t *testing.T) {
 	}
 }
 
-// Where systemd passes no socket of its address, a server listens by itself.
+// If systemd passes no socket of its address, a server listens itself.
 func TestActivationOfOthers(t *testing.T) {
 	other := listen(t, "tcp", "127.0.0.1:0")
 	u := newUnit(t, listen(t, "tcp", "127.0.0.1:0"))
@@ -356,7 +356,7 @@ func TestActivationOfOthers(t *testing.T) {
 	}
 }
 
-// Where net/http refuses to serve, nobody is left waiting in the kernel.
+// If net/http refuses to serve, no client is left waiting in the kernel.
 func TestServeCloses(t *testing.T) {
 	l := listen(t, "tcp", "127.0.0.1:0")
 	config := certified()

@@ -9,24 +9,24 @@ import (
 	"github.com/evenkeel-go/evenkeel/internal/labels"
 )
 
-// stacks is where the steps of a phase stood, from one goroutine profile. A large
-// process takes long for one, so it is taken beside the drain: it begins when half
-// of Kill's time is over, and no phase waits for it.
+// stacks is where the goroutines of a phase's steps are, from one goroutine profile.
+// In a large process a profile takes long, so no phase waits for it: it begins when
+// half of Kill's time is over.
 type stacks struct {
 	done   chan struct{}     // closed once the rest is set
-	byStep map[string][]byte // a stack after the other
+	byStep map[string][]byte // the stacks one after the other
 	err    error
 }
 
 var errNoTime = errors.New("the goroutine profile was not complete by the deadline")
 
-// look begins to look for the goroutines of owner's steps. The goroutine ends with
-// its profile. One profile is taken at a time, and none after the deadline.
+// look begins to look for the goroutines of owner's steps. Its goroutine ends with the
+// profile. Profiles are taken one at a time, and none after the deadline.
 func (r *run) look(owner string) *stacks {
 	s := &stacks{done: make(chan struct{})}
 	go func() {
 		defer close(s.done)
-		labels.Set(context.Background()) // it is not one of the caller's goroutines
+		labels.Set(context.Background()) // this goroutine does not belong to the caller's task
 		r.profile.Lock()
 		defer r.profile.Unlock()
 		if s.err = errNoTime; !time.Now().After(r.deadline) {
@@ -47,7 +47,7 @@ func (s *stacks) read(owner string) {
 	}
 }
 
-// of returns the stacks of a step. It waits for the profile, until a time.
+// of returns the stacks of a step. It waits for the profile, but only until then.
 func (s *stacks) of(step string, until time.Time) (string, error) {
 	patience := time.NewTimer(time.Until(until))
 	defer patience.Stop()
@@ -63,22 +63,22 @@ func (s *stacks) of(step string, until time.Time) (string, error) {
 	return string(s.byStep[step]), s.err
 }
 
-// An abandoned is a step that was abandoned, and the stacks of its phase.
+// An abandoned is a step that was abandoned, with the stacks of its phase.
 type abandoned struct {
 	*stacks
-	result int // its place among the results
+	result int // index in the results
 	step   string
 	until  time.Time
 }
 
-// LogValue waits for the stack in the goroutine that writes the line.
+// LogValue waits for the stack, in the goroutine that writes the line.
 func (a abandoned) LogValue() slog.Value {
 	stack, _ := a.of(a.step, a.until)
 	return slog.StringValue(stack)
 }
 
-// addStacks puts the stacks of the abandoned steps into their results. It waits
-// for them until the deadline.
+// addStacks puts the stacks of the abandoned steps into their results. It waits for the
+// profiles until the deadline.
 func (r *run) addStacks(results []Result) {
 	missing := ""
 	for _, a := range r.abandoned {
