@@ -1,7 +1,6 @@
 package lifecycle
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,7 +13,6 @@ import (
 
 	"github.com/evenkeel-go/evenkeel/drain"
 	"github.com/evenkeel-go/evenkeel/internal/labels"
-	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
 // A Group owns the goroutines of a program, or of a part of one: its tasks.
@@ -52,18 +50,21 @@ type Group struct {
 	// killed in the drain, and each task that a stop finds waiting for the Limit.
 	Logger *slog.Logger
 
-	tasks atomic.Pointer[tasks] // set, to body, when tasks may start
-	body  tasks
+	tasks tasks
+
+	// launched is set once, under mu, after tasks was initialized. Go reads it
+	// without mu: once it is set, every task goes to tasks, and none to queue.
+	launched atomic.Bool
 
 	mu      sync.Mutex
 	state   state
-	queue   []task        // given before the tasks may start
-	room    [3]task       // the queue's first array: small groups are many
-	stepped bool          // Step was called: the plan has it
-	done    chan struct{} // made by a Run that waits for another; closed at its end
-	err     error         // what Run returns, once stopped
+	queue   []task        // the tasks given before the launch
+	room    [3]task       // the queue's first array, as most groups are small
+	stepped bool          // Step was called, so the plan has a place for the tasks
+	done    chan struct{} // closed when Run ends; made by the first Run that waits for another
+	err     error         // what Run returns; set with the state stopped
 	drained bool          // a drain has ended
-	report  *drain.Report // of that; nil if there was nothing to drain
+	report  *drain.Report // the drain's report; nil if there was nothing to drain
 }
 
 type task struct {
@@ -108,70 +109,33 @@ func (g *Group) Go(name string, f func(ctx context.Context) error) error {
 	if f == nil {
 		panic("lifecycle: Group.Go: nil function for task " + name)
 	}
-	t := g.tasks.Load()
-	if t == nil {
-		var err error
-		if t, err = g.enqueue(name, f); t == nil {
+	k := task{name, f}
+	if !g.launched.Load() {
+		if queued, err := g.enqueue(k); queued || err != nil {
 			return err
 		}
 	}
-	return t.start(task{name, f}, nil, nil)
+	return g.tasks.start(k, nil, nil)
 }
 
-// enqueue keeps a task for later, unless the tasks have started meanwhile. The
-// queue takes no memory of its own for a small group, and few steps for a large
-// one.
-func (g *Group) enqueue(name string, f func(context.Context) error) (*tasks, error) {
+// enqueue keeps k for the launch, and reports whether it did: it does not if the
+// launch came first. A small queue needs no memory of its own, and a large one grows
+// in few steps.
+func (g *Group) enqueue(k task) (queued bool, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if t := g.tasks.Load(); t != nil {
-		return t, nil
-	}
 	switch {
+	case g.launched.Load():
+		return false, nil
 	case g.state == stopped:
-		return nil, ErrStopped
+		return false, ErrStopped
 	case g.queue == nil:
 		g.queue = g.room[:0]
 	case len(g.queue) == cap(g.queue):
 		g.queue = slices.Grow(g.queue, max(13, 3*len(g.queue)))
 	}
-	g.queue = append(g.queue, task{name, f})
-	return nil, nil
-}
-
-// Step returns the step of a drain plan that cancels the tasks' contexts, with
-// the cause of the stop, and waits until all have returned.
-func (g *Group) Step() drain.Step {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.stepped = true
-	return g.step()
-}
-
-func (g *Group) step() drain.Step {
-	return drain.Step{
-		Name: "tasks",
-		Stop: func(ctx context.Context) error {
-			if g.reached() {
-				return g.body.end(ctx)
-			}
-			return nil
-		},
-		Kill: func() {
-			if g.reached() {
-				g.body.kill()
-			}
-		},
-	}
-}
-
-// reached begins the stop, and reports whether the tasks have started: if they
-// have not, they will not.
-func (g *Group) reached() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.body.stop(errReached)
-	return g.tasks.Load() != nil
+	g.queue = append(g.queue, k)
+	return true, nil
 }
 
 // Run runs the tasks until a stop, drains, and returns what went wrong. Its steps
@@ -196,7 +160,7 @@ func (g *Group) reached() bool {
 // Concurrent and later callers wait for the one run and get the same result. A
 // task must not call Run of its own group: it panics.
 func (g *Group) Run(ctx context.Context) error {
-	if t, ok := ctx.Value(groupKey{}).(*tasks); ok && t == &g.body {
+	if t, ok := ctx.Value(groupKey{}).(*tasks); ok && t == &g.tasks {
 		panic("lifecycle: Group.Run called by one of its own tasks, for which it waits")
 	}
 	g.mu.Lock()
@@ -243,7 +207,7 @@ func (g *Group) run(ctx context.Context) error {
 	if g.Limit < 0 {
 		return fmt.Errorf("lifecycle: Group.Limit: %d is negative; 0 means any number", g.Limit)
 	}
-	t := &g.body
+	t := &g.tasks
 	t.logTo(ctx, g.Logger)
 	if err := g.validate(); err != nil {
 		return err
@@ -287,96 +251,12 @@ func (g *Group) run(ctx context.Context) error {
 	return t.result(err, deadline)
 }
 
-func (g *Group) drain(ctx context.Context, t *tasks, progress func(int, time.Time)) (*drain.Report, error) {
-	if len(g.Drain.Phases) == 0 {
-		report, err := g.plan(nil, progress).Run(ctx)
-		return &report, err
-	}
-	report, err := g.plan(g.Drain.Phases, progress).Run(ctx)
-	if t.closeQuiet() || t.gaveUp.Load() {
-		return &report, err
-	}
-	rest, late := g.plan(nil, progress).Run(ctx) // no phase of the plan was the tasks'
-	report.Deadline = rest.Deadline
-	report.Took = rest.Began.Add(rest.Took).Sub(report.Began)
-	report.Forced = rest.Forced
-	report.Results = append(report.Results, rest.Results...)
-	return &report, errors.Join(err, late)
-}
-
-// Report returns what the drain came to, and whether one has ended. It may be called
-// at any time. It is false before the drain has ended, and for a Run that had none:
-// Start failed, or the group was not valid, or ctx had ended before Run. If there
-// was nothing to drain, neither a phase nor a live task, the Report is zero.
-func (g *Group) Report() (drain.Report, bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.report == nil {
-		return drain.Report{}, g.drained
-	}
-	r := *g.report
-	r.Results = slices.Clone(r.Results)
-	return r, true
-}
-
-// stoppedAt returns ctx with the cause and the time of a stop that no signal asked
-// for, so that all that follows has one deadline.
-func stoppedAt(ctx context.Context, why error, now time.Time) context.Context {
-	if ctx.Err() == nil {
-		var end context.CancelCauseFunc
-		ctx, end = context.WithCancelCause(ctx)
-		end(why)
-	}
-	stop := wire.StopOf(ctx)
-	if !stop.Asked().IsZero() {
-		return ctx
-	}
-	stop.Asked = func() time.Time { return now }
-	return context.WithValue(ctx, wire.StopKey, &stop)
-}
-
-// plan returns the drain plan with these phases, and one for the tasks unless
-// Step was called for one of them.
-func (g *Group) plan(phases []drain.Phase, progress func(int, time.Time)) drain.Plan {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if !g.stepped || len(phases) == 0 {
-		name := "tasks"
-		if slices.ContainsFunc(phases, func(p drain.Phase) bool { return p.Name == name }) {
-			name = "the group's tasks"
-		}
-		own := drain.Phase{Name: name, Steps: []drain.Step{g.step()}}
-		if len(phases) > 0 { // it does not take an equal share from these
-			own.Timeout = max(cmp.Or(g.Drain.Budget, drain.DefaultBudget), 0)
-			free := own.Timeout
-			for _, p := range phases {
-				free -= p.Reserve
-			}
-			own.Reserve = max(min(time.Second, own.Timeout/10, free), 0)
-		}
-		phases = append(slices.Clip(phases), own)
-	}
-	log := g.Drain.Logger
-	if log == nil && g.Logger != nil {
-		log = g.body.log // by way of the queue
-	}
-	return drain.Plan{Phases: phases, Budget: g.Drain.Budget, Progress: progress, Logger: log}
-}
-
-// validate returns what the drain would say of its plan, before anything runs.
-func (g *Group) validate() error {
-	if len(g.Drain.Phases) == 0 {
-		return g.Drain.Validate()
-	}
-	return g.plan(g.Drain.Phases, nil).Validate()
-}
-
 // condition returns the state, and the cause of a stop.
 func (g *Group) condition() (state, error) {
 	g.mu.Lock()
 	s := g.state
 	g.mu.Unlock()
-	why := g.body.stopCause()
+	why := g.tasks.stopCause()
 	if s == running && why != nil {
 		s = draining
 	}

@@ -55,5 +55,5 @@ func (g *Group) flush(ctx context.Context, began time.Time) {
 	case began.IsZero():
 		began = time.Now()
 	}
-	g.body.queue.Flush(began.Add(cmp.Or(g.Drain.Budget, drain.DefaultBudget)))
+	g.tasks.queue.Flush(began.Add(cmp.Or(g.Drain.Budget, drain.DefaultBudget)))
 }

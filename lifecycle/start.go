@@ -18,12 +18,12 @@ func (g *Group) start(ctx context.Context) error {
 	defer close(over)
 	go func() {
 		labels.Set(labelled)
-		labels.Call(labelled, g.body.loud, "start", g.Start, func(err error) {
+		labels.Call(labelled, g.tasks.loud, "start", g.Start, func(err error) {
 			select {
 			case done <- err:
 			case <-over:
 				if err != nil && !obeyed(err, context.Cause(ctx)) {
-					g.body.logFailure(ctx, true, "start", err)
+					g.tasks.logFailure(ctx, true, "start", err)
 				}
 			}
 		})
@@ -56,7 +56,7 @@ func (g *Group) launch(ctx context.Context, t *tasks) {
 	g.mu.Lock()
 	queue := g.queue
 	g.queue, g.state = nil, running
-	g.tasks.Store(t)
+	g.launched.Store(true)
 	g.mu.Unlock()
 	told := false
 	tell := func() {
