@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/evenkeel-go/evenkeel/internal/labels"
+	"github.com/evenkeel-go/evenkeel/internal/panics"
 )
 
 // Graceful adapts a server that can be stopped in two ways, such as a
@@ -65,7 +65,7 @@ func (g *graceful) stop(ctx context.Context) error {
 
 // run does not know the plan's Logger: a panic is printed to standard error.
 func (g *graceful) run(ctx context.Context) {
-	labels.Call(ctx, nil, g.name, func(context.Context) error { g.grace(); return nil }, func(err error) {
+	panics.Call(ctx, nil, g.name, func(context.Context) error { g.grace(); return nil }, func(err error) {
 		g.err = err
 		close(g.done)
 	})

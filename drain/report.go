@@ -10,7 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/evenkeel-go/evenkeel/internal/labels"
+	"github.com/evenkeel-go/evenkeel/internal/panics"
 )
 
 // An Outcome is what became of a step.
@@ -60,11 +60,18 @@ func (s *step) outcome(cause error) (Outcome, error) {
 // panicked leaves aside an error that tells of somebody else's panic, such as
 // that of a plan inside a step.
 func (c call) panicked() bool {
-	_, ok := c.err.(*labels.PanicError)
+	_, ok := c.err.(*panics.Error)
 	return ok
 }
 
 var errAbandoned = errors.New("still running at the end of its phase")
+
+// A PanicError is the panic of a step's Stop or Kill. A [*StepError] wraps it.
+//
+// Value is what the function panicked with; Stack []byte is its stack, which Error
+// does not include. PanicError does not wrap Value: an error that a function
+// panicked with is not an error that it returned.
+type PanicError = panics.Error
 
 // A StepError is the failure of one step. It wraps what the step returned, or
 // the cause for which its time ended, which matches context.DeadlineExceeded,
@@ -176,7 +183,7 @@ func (r Result) at() string {
 		var calls []string
 		for line := range strings.Lines(stack) {
 			call, _, _ := strings.Cut(line, " ")
-			if call == "labels.Call" { // the step's own goroutine, not one that it started
+			if call == "panics.Call" { // the step's own goroutine, not one that it started
 				return strings.Join(calls, " < ")
 			}
 			calls = append(calls, call)

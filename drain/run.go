@@ -9,6 +9,7 @@ import (
 
 	"github.com/evenkeel-go/evenkeel/internal/labels"
 	"github.com/evenkeel-go/evenkeel/internal/logs"
+	"github.com/evenkeel-go/evenkeel/internal/panics"
 	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
@@ -208,7 +209,7 @@ func (w *work) call(s *step, c *call) {
 	}
 	ctx := labels.With(w.ctx, w.owner, s.Name)
 	labels.Set(ctx)
-	labels.Call(ctx, w.panics, s.Name, f, func(err error) {
+	panics.Call(ctx, w.panics, s.Name, f, func(err error) {
 		if took := time.Since(w.start); w.note(s, c, err, took) {
 			w.logLate(s, took)
 		}
@@ -224,7 +225,7 @@ func (w *work) logLate(s *step, took time.Duration) {
 	err := s.err
 	w.mu.Unlock()
 	attrs := []any{"phase", w.phase, "step", s.Name, "took", logs.Seconds(took), "error", err}
-	var p *labels.PanicError
+	var p *panics.Error
 	if errors.As(err, &p) {
 		attrs = append(attrs, "stack", string(p.Stack))
 	}

@@ -11,8 +11,9 @@ import (
 	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
-// Step returns the step of a drain plan that cancels the tasks' contexts, with
-// the cause of the stop, and waits until all have returned.
+// Step returns the drain step that ends the tasks. It cancels their contexts with the
+// cause of the stop, and waits until all have returned. From then on Go returns
+// [ErrStopped].
 func (g *Group) Step() drain.Step {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -37,8 +38,8 @@ func (g *Group) step() drain.Step {
 	}
 }
 
-// reached begins the stop, and reports whether the tasks have started: if they
-// have not, they will not.
+// reached begins the stop, and reports whether the tasks were launched. If they were
+// not, they never will be.
 func (g *Group) reached() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -46,6 +47,7 @@ func (g *Group) reached() bool {
 	return g.launched.Load()
 }
 
+// drain runs the plan, and then ends the tasks if no phase of the plan did.
 func (g *Group) drain(ctx context.Context, t *tasks, progress func(int, time.Time)) (*drain.Report, error) {
 	if len(g.Drain.Phases) == 0 {
 		report, err := g.plan(nil, progress).Run(ctx)
@@ -55,7 +57,7 @@ func (g *Group) drain(ctx context.Context, t *tasks, progress func(int, time.Tim
 	if t.closeQuiet() || t.gaveUp.Load() {
 		return &report, err
 	}
-	rest, late := g.plan(nil, progress).Run(ctx) // no phase of the plan was the tasks'
+	rest, late := g.plan(nil, progress).Run(ctx) // no phase of the plan ended the tasks
 	report.Deadline = rest.Deadline
 	report.Took = rest.Began.Add(rest.Took).Sub(report.Began)
 	report.Forced = rest.Forced
@@ -63,10 +65,10 @@ func (g *Group) drain(ctx context.Context, t *tasks, progress func(int, time.Tim
 	return &report, errors.Join(err, late)
 }
 
-// Report returns what the drain came to, and whether one has ended. It may be called
-// at any time. It is false before the drain has ended, and for a Run that had none:
-// Start failed, or the group was not valid, or ctx had ended before Run. If there
-// was nothing to drain, neither a phase nor a live task, the Report is zero.
+// Report returns the report of the drain, and whether a drain has ended. It may be
+// called at any time. It returns false before the drain has ended, and if Run never
+// drained: Start failed or was not called, or the group's fields were not valid. If
+// there was nothing to drain, neither a phase nor a live task, the Report is zero.
 func (g *Group) Report() (drain.Report, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -78,8 +80,8 @@ func (g *Group) Report() (drain.Report, bool) {
 	return r, true
 }
 
-// stoppedAt returns ctx with the cause and the time of a stop that no signal asked
-// for, so that all that follows has one deadline.
+// stoppedAt returns ctx with the cause and the time of the stop. If a signal has set
+// them, they stay. All that follows shares the deadline that they give.
 func stoppedAt(ctx context.Context, why error, now time.Time) context.Context {
 	if ctx.Err() == nil {
 		var end context.CancelCauseFunc
@@ -94,8 +96,8 @@ func stoppedAt(ctx context.Context, why error, now time.Time) context.Context {
 	return context.WithValue(ctx, wire.StopKey, &stop)
 }
 
-// plan returns the drain plan with these phases, and one for the tasks unless
-// Step was called for one of them.
+// plan returns the drain plan with these phases. It appends a phase for the tasks,
+// unless Step was called and there are phases which may have it.
 func (g *Group) plan(phases []drain.Phase, progress func(int, time.Time)) drain.Plan {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -105,7 +107,7 @@ func (g *Group) plan(phases []drain.Phase, progress func(int, time.Time)) drain.
 			name = "the group's tasks"
 		}
 		own := drain.Phase{Name: name, Steps: []drain.Step{g.step()}}
-		if len(phases) > 0 { // it does not take an equal share from these
+		if len(phases) > 0 { // it must not take an equal share from the others
 			own.Timeout = max(cmp.Or(g.Drain.Budget, drain.DefaultBudget), 0)
 			free := own.Timeout
 			for _, p := range phases {
@@ -117,12 +119,13 @@ func (g *Group) plan(phases []drain.Phase, progress func(int, time.Time)) drain.
 	}
 	log := g.Drain.Logger
 	if log == nil && g.Logger != nil {
-		log = g.tasks.log // by way of the queue
+		log = g.tasks.log // it writes through the queue
 	}
 	return drain.Plan{Phases: phases, Budget: g.Drain.Budget, Progress: progress, Logger: log}
 }
 
-// validate returns what the drain would say of its plan, before anything runs.
+// validate finds before anything runs the errors that the drain would find in its
+// plan.
 func (g *Group) validate() error {
 	if len(g.Drain.Phases) == 0 {
 		return g.Drain.Validate()

@@ -6,12 +6,47 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/evenkeel-go/evenkeel/internal/count"
 	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
-// stop begins the stop, and returns its cause: the first counts.
+// ending is how far the end of the tasks has come. Each word changes once, in the
+// order of the fields, except that within counts:
+//
+//	cause    stop    the stop begins
+//	until    end     the group's Step began, if it has a deadline
+//	within   close   shut: no task enters any more
+//	gaveUp   end     the Step or Kill could not wait for all
+//
+// Each of these is read without mu. A reader that misses a change does what it would
+// have done a moment earlier, and that is safe: nothing enters within once it is shut,
+// and close waits for all that entered before.
+type ending struct {
+	cause  atomic.Pointer[error]     // of the stop; nil before it
+	until  atomic.Pointer[time.Time] // when the Step stops waiting; nil before it began
+	within count.Count               // the live tasks, and Run's own hold during the launch
+	gaveUp atomic.Bool               // a Step stopped waiting while tasks were live
+
+	mu sync.Mutex // guards what follows, and stop
+
+	// idle is closed when the last task has left. It is nil unless within was shut
+	// while tasks were live, and is set before that. So a goroutine that has seen
+	// within shut, or that returned from close and finds live tasks, reads it without mu.
+	idle     chan struct{}
+	failures []error
+	search   *search // for the tasks that do not end
+	returned bool    // Run has returned, so a failure comes too late for it
+
+	soft context.Context // made when Stopping first asks for it
+	tell context.CancelCauseFunc
+}
+
+// stop begins the stop with the cause why, unless it has begun. It returns the
+// cause that counts, which is the first.
 func (t *tasks) stop(why error) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -35,7 +70,8 @@ func (t *tasks) stopCause() error {
 	return nil
 }
 
-// close takes no more tasks and cancels those that live.
+// close begins the stop if it has not begun, takes no more tasks, and cancels the
+// tasks' contexts.
 func (t *tasks) close(why error) {
 	why = t.stop(why)
 	if !t.closeQuiet() {
@@ -44,10 +80,11 @@ func (t *tasks) close(why error) {
 	t.cancel(why)
 }
 
-// closeQuiet closes if no task is live, and reports whether that is so now.
+// closeQuiet shuts within if no task is live, and reports whether it is shut and
+// empty now.
 func (t *tasks) closeQuiet() bool { return t.within.ShutEmpty() }
 
-// closeLive closes while tasks are live, unless that was done.
+// closeLive shuts within while tasks are live, unless it is shut already.
 func (t *tasks) closeLive() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -55,16 +92,17 @@ func (t *tasks) closeLive() {
 		return
 	}
 	t.idle = make(chan struct{})
-	if t.within.Shut() == 0 { // the last one has left meanwhile
+	if t.within.Shut() == 0 { // the last task left before it could see the shutting
 		close(t.idle)
 	}
 	wake(t.wake)
 }
 
-// errReached is the cause if a plan that is not the group's own has its Step.
+// errReached is the cause of the stop if a plan other than the group's own runs the
+// group's Step.
 var errReached = fmt.Errorf("lifecycle: a drain plan reached the tasks: %w", context.Canceled)
 
-// end is the group's Step.
+// end is the Stop of the group's Step.
 func (t *tasks) end(ctx context.Context) error {
 	if d, ok := ctx.Deadline(); ok {
 		t.until.Store(&d) // before the tasks' own drains begin
@@ -83,6 +121,7 @@ func (t *tasks) end(ctx context.Context) error {
 	}
 }
 
+// kill is the Kill of the group's Step.
 func (t *tasks) kill() {
 	t.close(errReached)
 	if t.quiet() {
@@ -90,14 +129,15 @@ func (t *tasks) kill() {
 	}
 	t.gaveUp.Store(true)
 	t.mu.Lock()
-	if t.search == nil { // beside the last moments of the drain
+	if t.search == nil { // it goes on beside the end of the drain
 		t.search = look(t.owner)
 	}
 	t.mu.Unlock()
-	<-t.idle // the drain abandons this; then it ends with the last task, and says so
+	<-t.idle // the drain abandons this call, which then returns with the last task
 }
 
-// result ends the wait for tasks, and joins what went wrong.
+// result returns what Run returns: the failures, the error of the drain, and the
+// leak, joined.
 func (t *tasks) result(drained error, deadline time.Time) error {
 	var leak error
 	if n := t.live(); n > 0 {
@@ -113,9 +153,9 @@ func (t *tasks) result(drained error, deadline time.Time) error {
 	return errors.Join(append(t.failures, drained, leak)...)
 }
 
-// obeyed reports whether err says no more than that a stop was asked for, for
-// that cause: each of its branches ends in the cause or in context.Canceled. A
-// panic, a leak or what a restart cannot mend is more than that.
+// obeyed reports whether err only says that the stop with the cause why has begun:
+// each branch of err ends in why or in context.Canceled. A panic, a leak or a
+// permanent error says more.
 func obeyed(err, why error) bool {
 	if same(err, why) {
 		return true
@@ -132,8 +172,8 @@ func obeyed(err, why error) bool {
 	return errors.Is(err, context.Canceled)
 }
 
-// same reports whether two errors are one. To compare errors of a type such as
-// []error by == would panic.
+// same reports whether two errors are equal. Errors of a type such as []error cannot
+// be compared by ==, which would panic.
 func same(a, b error) bool {
 	if reflect.ValueOf(a).Comparable() {
 		return a == b

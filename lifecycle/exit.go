@@ -5,8 +5,8 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/evenkeel-go/evenkeel/internal/labels"
 	"github.com/evenkeel-go/evenkeel/internal/logs"
+	"github.com/evenkeel-go/evenkeel/internal/panics"
 	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
@@ -28,7 +28,7 @@ func ExitCode(err error) int {
 		code = 78
 	}
 	attrs := []any{"status", code, "error", err}
-	if stack := labels.Unlogged(err); stack != "" {
+	if stack := panics.Unlogged(err); stack != "" {
 		attrs = append(attrs, "stack", stack)
 	}
 	var q logs.Queue

@@ -12,42 +12,47 @@ import (
 	"time"
 
 	"github.com/evenkeel-go/evenkeel/drain"
-	"github.com/evenkeel-go/evenkeel/internal/labels"
+	"github.com/evenkeel-go/evenkeel/internal/panics"
 )
 
-// A Group owns the goroutines of a program, or of a part of one: its tasks.
+// A Group owns the goroutines of a program, or of a part of one: its tasks. Give it
+// tasks with [Group.Go]; then [Group.Run] runs them until a stop, drains, and
+// returns what went wrong.
 //
-// The zero Group works, and touches nothing outside itself. It runs once and
-// must not be copied. Set its fields before Run; its methods may be called
+// The zero Group is ready to use, and changes nothing outside itself. It runs once
+// and must not be copied. Set its fields before Run. Its methods may be called
 // concurrently.
 type Group struct {
-	// Start runs before any task, and opens what the tasks need. A stop ends
-	// its context. Nil: there is nothing to open.
+	// Start opens what the tasks need. It runs before any task, and its context
+	// ends when a stop begins. Nil means there is nothing to open.
 	Start func(context.Context) error
 
-	// Drain is the plan for the stop. Put the group's Step into the phase in
-	// which the tasks are to end. Without it they end in a phase of their own, the
-	// last, which gets what the others leave: at least a second, or a tenth of the
-	// Budget if that is less, but never a part of their Reserves.
+	// Drain is the plan for the stop. Put the group's Step into the phase in which
+	// the tasks should end. Without it, they end in a last phase of their own. That
+	// gets what the other phases leave, and its Reserve is a second, or a tenth of
+	// the Budget if that is less. It never takes from the Reserves of the others.
 	Drain drain.Plan
 
-	// Limit is how many tasks may be live at once. 0 means any number.
+	// Limit is the most tasks that may run at once. 0 means no limit.
 	Limit int
 
-	// Notify is told that Start runs and what it waits for, that the tasks run,
-	// and in the drain what is left, each second. It is called by one goroutine
-	// at a time and should not block. [Systemd] is one. Nil: nobody is told.
+	// Notify receives the group's Status: when Start begins and when it waits, when
+	// the tasks run, when the stop begins, and each second of the drain. Only one
+	// goroutine calls it at a time. It should not block. Nil means no calls.
+	// [Systemd] is a Notify.
 	Notify func(Status)
 
-	// Logger gets the stop, failures, and the lines of the drain. A handler that
-	// blocks holds up the end of Run until the drain's deadline, and nothing else.
+	// Logger gets the stop, the failures and the lines of the drain. A handler that
+	// blocks can delay the end of Run until the drain's deadline, and nothing else.
 	//
-	// Nil: the group logs nothing that Run returns, such as failures and leaks.
-	// What happens after Run has returned no caller receives, so it goes to
-	// slog.Default: a task or Start that fails, a step that returns late.
-	// The group that main runs, under the context of [WithSignals] or [WithFlag]
-	// itself, also logs a panic there when it happens, as the process may be
-	// killed in the drain, and each task that a stop finds waiting for the Limit.
+	// With a nil Logger the group logs nothing that Run returns. These lines go to
+	// slog.Default:
+	//   - what happens after Run has returned: a task or Start that fails, a step
+	//     that returns late
+	//   - in the main group, which is the one whose Run gets the context of
+	//     [WithSignals] or [WithFlag] itself: each panic when it happens, as the
+	//     process may be killed in the drain, and each task that never ran because
+	//     the stop found it waiting for the Limit
 	Logger *slog.Logger
 
 	tasks tasks
@@ -83,28 +88,28 @@ const (
 )
 
 // ErrStopped is what [Group.Go] returns for a task that will not run.
-var ErrStopped = errors.New("lifecycle: the group does not take tasks any more")
+var ErrStopped = errors.New("lifecycle: the group takes no more tasks")
 
 var errAllEnded = errors.New("lifecycle: all tasks have returned")
 
-// Go gives the group a task. Before Run has begun the tasks, the task is queued.
-// Later it starts at once or, if the group is at its Limit, as soon as another task
-// ends; Go waits for that.
+// Go runs f in a goroutine, as a task of the group. Before Run it queues the task.
+// At the Limit it waits until another task ends.
 //
-// The context of f lives until the drain plan reaches [Group.Step]; that of
-// [drain.Stopping] ends as soon as the stop begins. A nil return is fine, and when
-// all tasks have returned the group stops. An error, a panic or a Goexit stops the
-// group too, and Run returns it. Once the group stops, a return of context.Canceled
-// or of the stop's cause is as good as nil.
+// The stop has two moments for a task. First [drain.Stopping] of its context ends:
+// take no new work. Then, when the drain plan reaches [Group.Step], the context
+// itself ends: return.
 //
-// Names should be few: they label goroutines, and tasks may share one. A task's
-// goroutine has the profiler labels of Run's context and its own, and not those
-// of Go's caller, which Go cannot read: to add some, call pprof.Do in f, with the
-// context of f.
+// An error, a panic or a runtime.Goexit of f stops the group, and Run returns it. A
+// nil return does not, except that the return of the last task does. After the stop
+// has begun, context.Canceled and the cause of the stop count as nil.
 //
-// Go returns [ErrStopped] for a task that will not run: once the tasks' contexts
-// have been cancelled, and if the stop finds it waiting for the Limit. A nil f
-// panics.
+// The name labels the task's goroutine in profiles and errors. Tasks may share a
+// name, and a group should have few: from the 65th on, they all get the label
+// "(others)". The goroutine has the profiler labels of Run's context, not those of
+// Go's caller, which Go cannot read. To add some, call pprof.Do in f.
+//
+// Go returns [ErrStopped] if the task will not run: because the group has cancelled
+// its tasks, or because the stop began while Go waited for the Limit. A nil f panics.
 func (g *Group) Go(name string, f func(ctx context.Context) error) error {
 	if f == nil {
 		panic("lifecycle: Group.Go: nil function for task " + name)
@@ -138,39 +143,40 @@ func (g *Group) enqueue(k task) (queued bool, err error) {
 	return true, nil
 }
 
-// Run runs the tasks until a stop, drains, and returns what went wrong. Its steps
-// each follow the one before:
+// Run runs the tasks until a stop, drains, and returns what went wrong. In order:
 //
-//	Start runs; if it fails, nothing else does
-//	tasks start, and readiness turns true; without a task Run waits for ctx
-//	a stop: ctx ends, a task fails, or all tasks have returned
-//	readiness turns false, and the tasks' Stopping contexts end
-//	the drain plan runs; its Step cancels the tasks and waits for them
-//	tasks that did not end are named in a *LeakError, and Run returns
+//  1. Start runs. If it fails, Run returns its error.
+//  2. The tasks start, and readiness turns true. Without a task Run waits for ctx.
+//  3. A stop begins: ctx ends, a task fails, or all tasks have returned.
+//  4. Readiness turns false, and the tasks' Stopping contexts end.
+//  5. The drain plan runs. Its Step cancels the tasks and waits for them.
+//  6. Run names the tasks that have not returned in a [*LeakError], and returns.
 //
 // So a stop never cancels a healthy task before its phase.
 //
-// Run returns nil after an orderly stop, by a signal too; the cause stays in
-// context.Cause(ctx). Else it returns the tasks' failures, then those of the
-// plan's steps in phase order, then the [*LeakError], joined. It waits for the
-// plan's Budget at most, and for a Start that ignores its context as long, or
-// until a second stop. Where ctx has ended before Run, no task runs, and with a
-// Start nothing at all.
+// Run returns nil after an orderly stop, even one by a signal; context.Cause(ctx)
+// says why it stopped. Otherwise it joins the tasks' failures, the failures of the
+// plan's steps in phase order, and the LeakError.
 //
-// Concurrent and later callers wait for the one run and get the same result. A
-// task must not call Run of its own group: it panics.
+// The drain takes the plan's Budget at most. If Start ignores the end of its
+// context, Run waits for it for the Budget, or until a second stop. If ctx has ended
+// before Run, Run calls neither tasks nor Start; the drain plan runs only if there
+// is no Start.
+//
+// Concurrent and later callers wait for the one run and get the same result. Run
+// panics if a task of the group calls it, as it would wait for itself.
 func (g *Group) Run(ctx context.Context) error {
 	if t, ok := ctx.Value(groupKey{}).(*tasks); ok && t == &g.tasks {
-		panic("lifecycle: Group.Run called by one of its own tasks, for which it waits")
+		panic("lifecycle: Group.Run called by one of its own tasks: it would wait for itself")
 	}
 	g.mu.Lock()
 	switch g.state {
 	case idle:
 		g.state = starting
 		g.mu.Unlock()
-		err := labels.ErrGoexit
+		err := panics.ErrGoexit
 		defer func() {
-			v := recover() // of Notify: what else is not ours runs in goroutines
+			v := recover() // Notify panicked: all other code of the user runs in goroutines
 			if v != nil {
 				err = &PanicError{Value: v, Stack: debug.Stack()}
 			}
@@ -212,7 +218,7 @@ func (g *Group) run(ctx context.Context) error {
 	if err := g.validate(); err != nil {
 		return err
 	}
-	var began time.Time // of the stop
+	var began time.Time // when the stop began
 	if t.loud != nil {
 		defer func() { g.flush(ctx, began) }()
 	}
@@ -251,7 +257,7 @@ func (g *Group) run(ctx context.Context) error {
 	return t.result(err, deadline)
 }
 
-// condition returns the state, and the cause of a stop.
+// condition returns the state, and the cause of the stop if it has begun.
 func (g *Group) condition() (state, error) {
 	g.mu.Lock()
 	s := g.state

@@ -12,6 +12,7 @@ import (
 
 	"github.com/evenkeel-go/evenkeel/internal/labels"
 	"github.com/evenkeel-go/evenkeel/internal/logs"
+	"github.com/evenkeel-go/evenkeel/internal/panics"
 )
 
 // A Stream is a generator: a producer in a goroutine of its own, and a loop
@@ -65,7 +66,7 @@ func Generate[T any](ctx context.Context, buffer int, f func(ctx context.Context
 	go func() {
 		s.producer.Store(goroutine())
 		labels.Set(s.ctx)
-		labels.Call(s.ctx, log, "stream", func(ctx context.Context) error { return f(ctx, s.yield) }, s.finish)
+		panics.Call(s.ctx, log, "stream", func(ctx context.Context) error { return f(ctx, s.yield) }, s.finish)
 	}()
 	return s
 }

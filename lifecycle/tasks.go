@@ -4,50 +4,34 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"sync"
 	"sync/atomic"
-	"time"
 
-	"github.com/evenkeel-go/evenkeel/internal/count"
 	"github.com/evenkeel-go/evenkeel/internal/labels"
 	"github.com/evenkeel-go/evenkeel/internal/logs"
+	"github.com/evenkeel-go/evenkeel/internal/panics"
 	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
 // tasks is the set of goroutines of a running group, and the context they share:
 // Run's context without its cancellation. close cancels it.
 type tasks struct {
+	// init and logTo set these before any task can start. Nothing changes them later.
 	context.Context
-	cancel context.CancelCauseFunc
-	owner  string
-	queue  logs.Queue   // keeps a handler that blocks or panics out of the way
-	log    *slog.Logger // the group's Logger, by way of queue; without one, discard
-	loud   *slog.Logger // log; without a Logger slog.Default in main's group, else nil
-
+	cancel   context.CancelCauseFunc
+	owner    string        // the label's path
+	log      *slog.Logger  // the group's Logger, by way of queue; without one, discard
+	loud     *slog.Logger  // log; without a Logger slog.Default in main's group, else nil
 	slots    chan struct{} // a token for each live task; nil without a Limit
 	stopping chan struct{} // closed when the stop begins; nil without a Limit
+	wake     chan struct{} // wakes wait; has room for one
 
-	within count.Count   // the live tasks, and before the launch Run itself
-	wake   chan struct{} // has room for one: the last task has left, or the stop began
-
-	gaveUp atomic.Bool               // a Step has waited for as long as it could
-	until  atomic.Pointer[time.Time] // when the Step stops waiting; nil before it began
-
-	names atomic.Pointer[named] // the latest first
-
-	cause atomic.Pointer[error] // of the stop; nil before
-
-	mu       sync.Mutex
-	idle     chan struct{} // made by close, or nil if no task was live then; closed when the last one has left
-	failures []error
-	search   *search         // for the tasks that do not end
-	returned bool            // Run has: a failure is too late for it
-	soft     context.Context // made when Stopping first asks for it
-	tell     context.CancelCauseFunc
+	queue logs.Queue            // keeps a handler that blocks or panics out of the way
+	names atomic.Pointer[named] // the list of names, the latest first; it only grows
+	ending
 }
 
 func (t *tasks) init(ctx context.Context, limit int) {
-	t.mu.Lock() // a Step of another plan may stop what has not begun
+	t.mu.Lock() // another plan may run the group's Step before the launch
 	defer t.mu.Unlock()
 	t.Context, t.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	t.owner = labels.Path(ctx)
@@ -55,7 +39,7 @@ func (t *tasks) init(ctx context.Context, limit int) {
 	if limit > 0 {
 		t.slots, t.stopping = make(chan struct{}, limit), make(chan struct{})
 	}
-	t.within.TryEnter() // Run's own, until launched: so the first tasks' end is not taken for that of all
+	t.within.TryEnter() // Run's own hold until the launch is over: the first tasks may end before the last start
 }
 
 // groupKey is the key of the tasks that a context belongs to.
@@ -73,8 +57,8 @@ func (t *tasks) Value(key any) any {
 	return t.Context.Value(key)
 }
 
-// Soft implements [wire.Soft]. Inside a task of another group, it ends with that
-// group's too: who waits for that one's stop wants to be told through both.
+// Soft implements [wire.Soft]. If the group runs inside a task of another group,
+// that group's stop ends soft too.
 func (t *tasks) Soft() (soft, owner context.Context) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -91,8 +75,8 @@ func (t *tasks) Soft() (soft, owner context.Context) {
 	return t.soft, t
 }
 
-// start starts a task. If there is no slot, it calls waits, if that is not nil,
-// and waits for one, until the stop begins or until is closed.
+// start starts a task. If no slot is free, it calls waits (unless nil) and then waits
+// for a slot, until the stop begins or until is closed.
 func (t *tasks) start(k task, until <-chan struct{}, waits func()) error {
 	if t.slots != nil && !t.acquire(until, waits) {
 		return ErrStopped
@@ -105,16 +89,15 @@ func (t *tasks) start(k task, until <-chan struct{}, waits func()) error {
 	return nil
 }
 
-// run is a task's goroutine. What waits for within waits for it. The
-// name's count is raised here and not in start: there, where each task's name is
-// read, it made Group and Go slower by 5 %, and here by nothing that can be measured.
+// run is a task's goroutine. Whoever waits for within waits for it. It raises the
+// name's count; in start, which reads each task's name, that cost 5 % of Group.Go.
 func (t *tasks) run(ctx *named, f func(context.Context) error) {
 	ctx.live.Add(1)
 	labels.Set(ctx)
-	labels.Call(ctx, t.loud, ctx.name, f, func(err error) { t.ended(ctx, err) })
+	panics.Call(ctx, t.loud, ctx.name, f, func(err error) { t.ended(ctx, err) })
 }
 
-// acquire reports whether it got a slot.
+// acquire waits for a slot, and reports whether it got one.
 func (t *tasks) acquire(until <-chan struct{}, waits func()) bool {
 	select {
 	case t.slots <- struct{}{}:
@@ -139,7 +122,7 @@ func (t *tasks) release() {
 	}
 }
 
-// ended counts a task out.
+// ended records the end of a task.
 func (t *tasks) ended(ctx *named, err error) {
 	if err != nil {
 		t.failed(ctx.name, err)
@@ -149,8 +132,9 @@ func (t *tasks) ended(ctx *named, err error) {
 	t.leave()
 }
 
-// failed begins the stop, unless err only says that it has begun. If Run has
-// returned, so that no caller receives err, it is logged even without a Logger.
+// failed records a failure and begins the stop, unless err only says that the stop
+// has begun. After Run has returned no caller receives err, so it is logged even
+// without a Logger.
 func (t *tasks) failed(name string, err error) {
 	if why := t.stopCause(); why != nil && obeyed(err, why) {
 		return
@@ -167,19 +151,19 @@ func (t *tasks) failed(name string, err error) {
 	t.logFailure(t, late, name, err)
 }
 
-// leave counts a task out, or Run's own hold.
+// leave ends one hold on within: a task's, or Run's own.
 func (t *tasks) leave() {
 	n, closed := t.within.Leave()
 	switch {
 	case n > 0:
 	case closed:
-		close(t.idle)
+		close(t.idle) // closeLive made it before it shut within
 	default:
 		wake(t.wake)
 	}
 }
 
-// wait returns at the stop, with its cause.
+// wait waits for the stop, and returns its cause.
 func (t *tasks) wait(ctx context.Context) error {
 	for {
 		if why := t.stopCause(); why != nil {
@@ -196,6 +180,7 @@ func (t *tasks) wait(ctx context.Context) error {
 	}
 }
 
+// live is how many tasks run, and during the launch Run's own hold.
 func (t *tasks) live() int {
 	n, _ := t.within.Within()
 	return n

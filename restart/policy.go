@@ -10,8 +10,8 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 
-	"github.com/evenkeel-go/evenkeel/internal/labels"
 	"github.com/evenkeel-go/evenkeel/internal/logs"
+	"github.com/evenkeel-go/evenkeel/internal/panics"
 	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
@@ -179,7 +179,7 @@ func (p *Policy) backOff(ctx context.Context, level *int, began time.Time, err e
 
 // once calls f, with a panic as an error. A Goexit goes on to end the caller.
 func once(ctx context.Context, log *slog.Logger, f func(context.Context) error) (err error) {
-	labels.Call(ctx, logs.Loud(log), "restart", f, func(e error) { err = e })
+	panics.Call(ctx, logs.Loud(log), "restart", f, func(e error) { err = e })
 	return err
 }
 

@@ -150,7 +150,7 @@ func (r *reader) end() {
 // ours reports whether function is the runtime's or this library's.
 func ours(function string) bool {
 	const module = "github.com/evenkeel-go/evenkeel/"
-	for _, p := range [...]string{"runtime.", "internal/runtime/", module + "drain.", module + "lifecycle.", module + "restart.", module + "internal/labels."} {
+	for _, p := range [...]string{"runtime.", "internal/runtime/", module + "drain.", module + "lifecycle.", module + "restart.", module + "internal/labels.", module + "internal/panics."} {
 		if strings.HasPrefix(function, p) {
 			return true
 		}
