@@ -67,8 +67,9 @@ func (g *Group) drain(ctx context.Context, t *tasks, progress func(int, time.Tim
 
 // Report returns the report of the drain, and whether a drain has ended. It may be
 // called at any time. It returns false before the drain has ended, and if Run never
-// drained: Start failed or was not called, or the group's fields were not valid. If
-// there was nothing to drain, neither a phase nor a live task, the Report is zero.
+// drained: Start failed, or ctx had ended before it, or the group's fields were not
+// valid. If there was nothing to drain, neither a phase nor a live task, the Report
+// is zero.
 func (g *Group) Report() (drain.Report, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -95,7 +95,7 @@ func TestLeakErrorWithoutLabels(t *testing.T) {
 		if !maps.Equal(got, want) {
 			t.Errorf("got  %v\nwant %v", got, want)
 		}
-		if text := leak.Error(); !strings.Contains(text, "mixed (2) at a place unknown, as its profiler labels were replaced") {
+		if text := leak.Error(); !strings.Contains(text, "mixed (2) at an unknown place, as its profiler labels were replaced") {
 			t.Error(text)
 		}
 		close(free)

@@ -136,7 +136,7 @@ var lives = map[string]map[string]string{
 		"all tasks done": "24s <nil>",
 		"parent ended":   "24s <nil>",
 		"Run again":      "24s <nil>, again 0s <nil>",
-		"Go":             "24s <nil>, Go lifecycle: the group does not take tasks any more",
+		"Go":             "24s <nil>, Go lifecycle: the group takes no more tasks",
 		"step stuck":     "24s <nil>",
 	},
 }

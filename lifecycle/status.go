@@ -8,18 +8,24 @@ import (
 	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
-// A Status is what a [Group] tells its Notify.
+// A Status is what a [Group] passes to its Notify.
 type Status struct {
-	State    string    // "starting", "running" or "draining"
-	Waiting  string    // starting: what a restart.Ledger or restart.Lock waits for
-	Until    time.Time // starting: when that wait ends; zero where nobody knows
-	Cause    error     // draining: of the stop
-	Left     int       // draining: what is left, as drain.Plan.Progress is told
-	Falling  bool      // draining: Left has become less within 5 s
-	Deadline time.Time // draining: when it is over at the latest
+	State string // "starting", "running" or "draining"
+
+	// While starting.
+	Waiting string    // what a restart.Ledger or restart.Lock waits for; "" if none does
+	Until   time.Time // when that wait ends; zero if that is not known
+
+	// While draining.
+	Cause    error     // why the group stops
+	Left     int       // what the drain waits for, as drain.Plan.Progress gets it
+	Falling  bool      // Left fell within the last 5 s
+	Deadline time.Time // when the drain ends at the latest; zero until the first count
 }
 
-// String is a line for people, as systemctl status shows it.
+// String returns s as a line for people, for example
+//
+//	draining: 3 left, until 12:03:04 at the latest
 func (s Status) String() string {
 	switch {
 	case s.State == string(draining) && !s.Deadline.IsZero():
@@ -40,8 +46,8 @@ func (g *Group) notify(s Status) {
 	}
 }
 
-// starting tells Notify that Start runs, and returns a context that lets it know
-// what Start waits for.
+// starting notifies that Start begins. Under the context that it returns, wire.Wait
+// notifies of what Start waits for.
 func (g *Group) starting(ctx context.Context) context.Context {
 	if g.Notify == nil {
 		return ctx
@@ -54,7 +60,7 @@ func (g *Group) starting(ctx context.Context) context.Context {
 	}))
 }
 
-// progress returns what the drain plan tells of what is left.
+// progress returns the Progress of the drain plan: the user's own, and Notify.
 func (g *Group) progress(why error) func(left int, deadline time.Time) {
 	if g.Notify == nil {
 		return g.Drain.Progress

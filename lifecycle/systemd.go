@@ -14,17 +14,23 @@ const (
 	margin   = 90 * time.Second // for the rest of Start, after a wait: systemd's default
 )
 
-// Systemd is a [Group]'s Notify for a unit of Type=notify: READY=1, STOPPING=1,
-// and what systemctl status shows. While Start waits for a restart.Ledger or a
-// restart.Lock, TimeoutStartSec= is put off, to 90 s after the wait at the least;
-// in the drain TimeoutStopSec= is, as long as what is left becomes less. A drain
-// that is stuck gets no more time: 5 s after what is left was last seen to fall,
-// the last 5 s begin.
+// Systemd is a [Group]'s Notify for a systemd unit with Type=notify. It sends
 //
-// READY=1 says that Start has returned, and not that a server listens yet. Where
-// systemctl start must wait for that too, let systemd pass the socket.
+//	READY=1     when Start has returned and the tasks run
+//	STOPPING=1  when the stop begins
+//	STATUS=     what the group does, for systemctl status
 //
-// Where NOTIFY_SOCKET is not set, nothing happens.
+// It also asks for more time, beyond TimeoutStartSec= and TimeoutStopSec=. While Start
+// waits for a restart.Ledger or restart.Lock, it asks for 90 s after the wait. While
+// the drain makes progress, it asks for 5 s more. A stuck drain does not get more: systemd
+// may kill the process 10 s after what is left last fell, but not before
+// TimeoutStopSec= is over.
+//
+// READY=1 does not wait for the tasks. To send it only once a server accepts
+// connections, call net.Listen in Start and serve in a task, as the example does.
+// With a socket unit this is not needed.
+//
+// Systemd does nothing if NOTIFY_SOCKET is not set.
 func Systemd(s Status) {
 	lines := []string{status(s.String())}
 	switch s.State {
@@ -40,26 +46,29 @@ func Systemd(s Status) {
 			lines = append(lines, extend(patience))
 		}
 	}
-	// There is nobody to tell of an error: it is systemd that does not listen.
+	// An error means that systemd does not listen. The service can do nothing about it.
 	_, _ = daemon.SdNotify(false, strings.Join(lines, "\n"))
 }
 
-// status keeps text from others to its line: the next one would be a message.
+// status returns the message that shows text, which may come from others. A line
+// break in it would begin another message.
 func status(text string) string {
 	return fmt.Sprintf("STATUS=%.1000s", strings.ReplaceAll(text, "\n", "; "))
 }
 
-// extend is the message for which go-systemd has no constant.
+// extend returns the message that asks for time d from now. go-systemd has no constant
+// for it.
 func extend(d time.Duration) string {
 	return fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", d.Microseconds())
 }
 
-// Watchdog returns a task that tells systemd that the service is alive, for a
-// unit with WatchdogSec=. Three times in that time it asks alive, and passes on
-// only an answer of nil within half of it; another answer is seen in systemctl
-// status. Where alive does not return, nor does the task.
+// Watchdog returns a task for a unit with WatchdogSec=. It calls alive three times in
+// that period, and sends WATCHDOG=1 if alive returns nil within half of the period.
+// Otherwise it sends nothing but a status line with the error. After a whole period
+// without WATCHDOG=1, systemd kills the service.
 //
-// Without a watchdog the task returns at once. An alive of nil panics.
+// If alive blocks, so does the task. If the unit has no watchdog, the task returns
+// nil at once. A nil alive panics.
 func Watchdog(alive func(context.Context) error) func(context.Context) error {
 	if alive == nil {
 		panic("lifecycle: Watchdog: nil alive")
@@ -72,7 +81,7 @@ func Watchdog(alive func(context.Context) error) func(context.Context) error {
 		if period == 0 {
 			return nil
 		}
-		again := time.NewTicker(period / 3) // at half, a slow answer after a quick one were too late
+		again := time.NewTicker(period / 3) // at half, a slow answer after a quick one would be too late
 		defer again.Stop()
 		for well := true; ; {
 			well = ping(ctx, period/2, alive, well)
@@ -85,7 +94,7 @@ func Watchdog(alive func(context.Context) error) func(context.Context) error {
 	}
 }
 
-// ping reports whether all is well.
+// ping calls alive and sends what it answers. It reports whether all is well.
 func ping(ctx context.Context, within time.Duration, alive func(context.Context) error, before bool) (well bool) {
 	in, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
