@@ -45,8 +45,8 @@ func TestLeakError(t *testing.T) {
 	})
 }
 
-// Tasks that have replaced their labels are named all the same. From the 65th name
-// on they are "(others)".
+// Tasks that have replaced their labels are still named. From the 65th name on they
+// are "(others)".
 func TestLeakErrorWithoutLabels(t *testing.T) {
 	bubble(t, func(t *testing.T, ctx context.Context, flag *lifecycle.Flag) {
 		g := lifecycle.Group{Drain: drain.Plan{Budget: s}}

@@ -76,7 +76,7 @@ var events = []struct {
 }
 
 // Every state with every event: when Run returns, with what, and what else is
-// seen. In a life where nothing else happens, it is "24s <nil>", and in a forced
+// seen. In a life in which nothing else happens, it is "24s <nil>", and in a forced
 // one "21.4s drain: requests: killed: forced in phase requests".
 var lives = map[string]map[string]string{
 	"starting": {

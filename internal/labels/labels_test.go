@@ -55,8 +55,8 @@ func TestBelow(t *testing.T) {
 
 func parked(free chan struct{}) { <-free }
 
-// Who waits inside this library is shown where its own code called it. One that
-// has no code of its own is marked. The profile does not show its own goroutine.
+// A goroutine that waits inside this library is shown at its own code's call. If it
+// has none, it is marked. The profile does not show its own goroutine.
 func TestBelowOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g drain.Gate
