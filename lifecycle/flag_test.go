@@ -62,7 +62,7 @@ func TestFlag(t *testing.T) {
 			t.Errorf("not forced, or asked at %v", stop.Asked())
 		}
 		time.Sleep(time.Second)
-		f.Raise(nil) // the third: there is nobody to kill
+		f.Raise(nil) // the third: without a hook it kills nothing
 		f.Raise(nil)
 	})
 }

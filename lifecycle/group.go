@@ -124,7 +124,7 @@ func (g *Group) Go(name string, f func(ctx context.Context) error) error {
 }
 
 // enqueue keeps k for the launch, and reports whether it did: it does not if the
-// launch came first. A small queue needs no memory of its own, and a large one grows
+// launch came first. A small queue needs no extra memory, and a large one grows
 // in few steps.
 func (g *Group) enqueue(k task) (queued bool, err error) {
 	g.mu.Lock()

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// A Queue writes log lines in a goroutine of its own, so that a handler that is slow,
+// A Queue writes log lines in its own goroutine, so that a handler that is slow,
 // blocks or panics does not delay the goroutine that logs. The lines keep their
 // order, and each keeps the time of its event.
 //

@@ -59,7 +59,7 @@ func Call(ctx context.Context, log *slog.Logger, name string, f func(context.Con
 	err = f(ctx)
 }
 
-// log is a function of its own because its frame is large: most calls do not need
+// log is a separate function because its frame is large: most calls do not need
 // it, and a goroutine's first stack has room for little more than a kilobyte.
 //
 //go:noinline
