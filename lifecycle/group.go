@@ -92,20 +92,20 @@ var ErrStopped = errors.New("lifecycle: the group takes no more tasks")
 
 var errAllEnded = errors.New("lifecycle: all tasks have returned")
 
-// Go runs f in a goroutine, as a task of the group. Before Run it queues the task.
-// At the Limit it waits until another task ends.
+// Go runs f in a goroutine, as a task of the group. Until Run starts the tasks, Go
+// queues it. Later, at the Limit, Go waits until another task ends.
 //
 // The stop has two moments for a task. First [drain.Stopping] of its context ends:
 // take no new work. Then, when the drain plan reaches [Group.Step], the context
 // itself ends: return.
 //
 // An error, a panic or a runtime.Goexit of f stops the group, and Run returns it. A
-// nil return does not, except that the return of the last task does. After the stop
-// has begun, context.Canceled and the cause of the stop count as nil.
+// nil return ends only the task; the group stops when all tasks have returned. After
+// the stop has begun, context.Canceled and the cause of the stop count as nil.
 //
-// The name labels the task's goroutine in profiles and errors. Tasks may share a
-// name, and a group should have few: from the 65th on, they all get the label
-// "(others)". The goroutine has the profiler labels of Run's context, not those of
+// The name labels the task's goroutine in profiles, and appears in errors. Tasks may
+// share a name. Use few: all names after the 64th share the label "(others)". The
+// goroutine has the profiler labels of Run's context, not those of
 // Go's caller, which Go cannot read. To add some, call pprof.Do in f.
 //
 // Go returns [ErrStopped] if the task will not run: because the group has cancelled
@@ -124,8 +124,8 @@ func (g *Group) Go(name string, f func(ctx context.Context) error) error {
 }
 
 // enqueue keeps k for the launch, and reports whether it did: it does not if the
-// launch came first. A small queue needs no extra memory, and a large one grows
-// in few steps.
+// launch came first. A small queue needs no extra memory, and a large one grows in few
+// steps: with a plain append the bench's Group was 6 to 8 % slower.
 func (g *Group) enqueue(k task) (queued bool, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
