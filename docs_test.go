@@ -156,7 +156,7 @@ func TestLogLines(t *testing.T) {
 		rows[row[1]] = row[2]
 	}
 	var code strings.Builder
-	for _, pattern := range []string{"drain/*.go", "lifecycle/*.go", "restart/*.go", "internal/labels/*.go"} {
+	for _, pattern := range []string{"drain/*.go", "lifecycle/*.go", "restart/*.go", "internal/panics/*.go"} {
 		names, err := filepath.Glob(pattern)
 		if err != nil || names == nil {
 			t.Fatalf("%s: %v", pattern, err)

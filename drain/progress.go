@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/evenkeel-go/evenkeel/internal/labels"
+	"github.com/evenkeel-go/evenkeel/internal/panics"
 )
 
 // A progress counts what a plan has left, for Plan.Progress. The steps add their work
@@ -62,7 +62,7 @@ func (r *run) reportProgress(f func(left int, deadline time.Time)) (changed, end
 		return func() {}, func() {}
 	}
 	change, over := make(chan struct{}, 1), make(chan struct{})
-	go labels.Call(r.ctx, r.loud, "progress", func(context.Context) error {
+	go panics.Call(r.ctx, r.loud, "progress", func(context.Context) error {
 		again := time.NewTimer(time.Second)
 		defer again.Stop()
 		for more := true; more; {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/evenkeel-go/evenkeel/internal/panics"
 )
 
 // An Outcome says how a step ended.
@@ -23,6 +25,13 @@ const (
 	Abandoned Outcome = "abandoned" // Stop or Kill was still running when the phase ended
 	Skipped   Outcome = "skipped"   // there was no time for Stop; Kill, if any, returned
 )
+
+// A PanicError is the panic of a step's Stop or Kill. A [*StepError] wraps it.
+//
+// Value is what the function panicked with; Stack []byte is its stack, which Error
+// does not include. PanicError does not wrap Value: an error that a function
+// panicked with is not an error that it returned.
+type PanicError = panics.Error
 
 // A StepError says how one step failed. It wraps the error that the step returned, or
 // the cause with which its time ended. That cause matches context.DeadlineExceeded,
@@ -135,7 +144,7 @@ func (r Result) at() string {
 		var calls []string
 		for line := range strings.Lines(stack) {
 			call, _, _ := strings.Cut(line, " ")
-			if call == "labels.Call" { // the step's own goroutine, not one that it started
+			if call == "panics.Call" { // the step's own goroutine, not one that it started
 				return strings.Join(calls, " < ")
 			}
 			calls = append(calls, call)

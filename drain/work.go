@@ -10,6 +10,7 @@ import (
 
 	"github.com/evenkeel-go/evenkeel/internal/labels"
 	"github.com/evenkeel-go/evenkeel/internal/logs"
+	"github.com/evenkeel-go/evenkeel/internal/panics"
 )
 
 // A work is the calls of one phase, and what became of them.
@@ -104,7 +105,7 @@ func (w *work) call(s *step, c *call) {
 	}
 	ctx := labels.With(w.ctx, w.owner, s.Name)
 	labels.Set(ctx)
-	labels.Call(ctx, w.panics, s.Name, f, func(err error) {
+	panics.Call(ctx, w.panics, s.Name, f, func(err error) {
 		if took := time.Since(w.start); w.note(s, c, err, took) {
 			w.logLate(s, took)
 		}
@@ -120,7 +121,7 @@ func (w *work) logLate(s *step, took time.Duration) {
 	err := s.err
 	w.mu.Unlock()
 	attrs := []any{"phase", w.phase, "step", s.Name, "took", logs.Seconds(took), "error", err}
-	var p *labels.PanicError
+	var p *panics.Error
 	if errors.As(err, &p) {
 		attrs = append(attrs, "stack", string(p.Stack))
 	}
@@ -200,7 +201,7 @@ func (s *step) outcome(cause error) (Outcome, error) {
 // panicked reports whether the call itself panicked. An error that wraps another
 // panic does not count, such as the error of a plan inside the step.
 func (c call) panicked() bool {
-	_, ok := c.err.(*labels.PanicError)
+	_, ok := c.err.(*panics.Error)
 	return ok
 }
 

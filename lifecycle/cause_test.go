@@ -14,7 +14,7 @@ import (
 	"github.com/evenkeel-go/evenkeel/lifecycle"
 )
 
-// A drain knows why it began, also where no signal did.
+// A drain knows why it began, even if no signal caused it.
 func TestDrainCause(t *testing.T) {
 	var log bytes.Buffer
 	var seen error
@@ -35,18 +35,18 @@ func TestDrainCause(t *testing.T) {
 	}
 }
 
-// A manyErr is an error that == cannot compare with another.
+// A manyErr is an error that == cannot compare.
 type manyErr []string
 
 func (e manyErr) Error() string { return strings.Join(e, ", ") }
 
-// A holder is one of a type that can be compared, with a value that cannot.
+// A holder has a comparable type, but a value that == cannot compare.
 type holder struct{ what any }
 
 func (holder) Error() string { return "held" }
 
-// A stop's cause of any type is as good as nil, and another error of its type is
-// not.
+// A task that returns the stop's cause, of whatever type, has not failed. Another error
+// of the same type is a failure.
 func TestGroupUncomparableCause(t *testing.T) {
 	for _, tt := range []struct {
 		why, err error

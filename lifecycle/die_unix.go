@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-// die sends the process the signal, which it no longer catches. If it survives
-// that, as Go programs survive SIGUSR1, SIGKILL follows.
+// die resets the signal s and sends it to the process. If the process survives, as
+// Go programs survive SIGUSR1, SIGKILL follows.
 func die(s os.Signal) {
-	signal.Reset(s) // only now: it takes the signal from everything in the process
+	signal.Reset(s) // not earlier, as it takes the signal from all code of the process
 	syscall.Kill(syscall.Getpid(), s.(syscall.Signal))
 	time.Sleep(time.Second)
 	syscall.Kill(syscall.Getpid(), syscall.SIGKILL)
 	time.Sleep(time.Second)
-	syscall.Exit(2) // PID 1 does not die even of that; 2 is what the runtime ends it with
+	syscall.Exit(2) // PID 1 survives even that. The runtime would exit with 2 too
 }

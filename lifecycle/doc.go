@@ -1,11 +1,10 @@
 // Package lifecycle takes a program from its first signal to its exit status.
 //
-// [WithSignals] turns signals into the end of a context, and does nothing else
-// in the hook. A [Group] owns the program's goroutines: it starts them, tells
-// them of the stop, runs the drain plan, waits, and names what does not end. A
-// [Stream] is a generator that can be closed at any time. [ExitCode] is what
-// main passes to os.Exit.
+// [WithSignals] returns a context that ends at a signal. A [Group] owns the program's
+// goroutines: it starts them, announces the stop to them, runs the drain plan, waits,
+// and names those that do not end. A [Stream] is a generator that can be closed at any
+// time. [ExitCode] makes the exit status, for os.Exit.
 //
-// No goroutine can be ended from outside. What ignores its context is reported
-// with its stack and left behind.
+// Go cannot end a goroutine from outside. A goroutine that ignores its context is
+// left behind and reported with its stack.
 package lifecycle

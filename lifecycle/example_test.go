@@ -47,8 +47,8 @@ func ExampleGroup_Go() {
 	// true
 }
 
-// Step puts the end of the tasks where the plan wants it: here, before the
-// database is closed.
+// Step puts the end of the tasks into a phase of the plan: here, before the database is
+// closed.
 func ExampleGroup_Step() {
 	ctx, stop := context.WithCancel(context.Background())
 	stopped := func(name string) drain.Step {
@@ -102,7 +102,7 @@ func ExampleWithSignals() {
 	// 0
 }
 
-// A test tells a group to stop as a signal would.
+// A test stops a group as a signal would.
 func ExampleWithFlag() {
 	ctx, flag := lifecycle.WithFlag(context.Background())
 	var g lifecycle.Group
@@ -176,8 +176,8 @@ func ExampleExitCode() {
 	// 78
 }
 
-// At its end the test fails, and names what it left behind. It may run beside
-// others: goleak.VerifyNone(t) would blame it for theirs.
+// The test fails at its end, and names what it left behind. It may run in parallel with
+// others: goleak.VerifyNone(t) would report their goroutines too.
 func ExampleVerifyNone() {
 	test := func(t *testing.T) {
 		t.Parallel()

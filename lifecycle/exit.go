@@ -5,20 +5,20 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/evenkeel-go/evenkeel/internal/labels"
 	"github.com/evenkeel-go/evenkeel/internal/logs"
+	"github.com/evenkeel-go/evenkeel/internal/panics"
 	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
 // ExitCode returns the exit status for the error that [Group.Run] returned:
 //
-//	0   nil
-//	78  a restart cannot mend it (restart.Permanent): EX_CONFIG of BSD's sysexits.
-//	    RestartPreventExitStatus=78 tells systemd so
-//	1   any other error, also one that came with a stop
+//	0   for nil
+//	78  for an error that a restart cannot mend (restart.Permanent). It is EX_CONFIG of
+//	    BSD's sysexits. With RestartPreventExitStatus=78 systemd does not restart
+//	1   for any other error, even one during a stop
 //
-// It logs the error once, to slog.Default at Error, with the stack of each panic
-// that was not logged when it happened. It gives a handler that blocks a second.
+// It logs the error to slog.Default, at Error, with the stack of each panic that was
+// not logged when it happened. It waits for a slow log handler for a second at most.
 func ExitCode(err error) int {
 	if err == nil {
 		return 0
@@ -28,7 +28,7 @@ func ExitCode(err error) int {
 		code = 78
 	}
 	attrs := []any{"status", code, "error", err}
-	if stack := labels.Unlogged(err); stack != "" {
+	if stack := panics.Unlogged(err); stack != "" {
 		attrs = append(attrs, "stack", stack)
 	}
 	var q logs.Queue

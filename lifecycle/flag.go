@@ -9,8 +9,8 @@ import (
 	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
-// A Flag records that a stop was asked for, and how often. [WithFlag] makes one.
-// Its methods may be called concurrently.
+// A Flag records that a stop was requested, and how often. [WithFlag] makes one. Its
+// methods may be called concurrently.
 type Flag struct {
 	raised atomic.Bool
 	end    context.CancelCauseFunc // ends the flag's context
@@ -22,22 +22,22 @@ type Flag struct {
 	last  time.Time // when the stage was last changed
 }
 
-// A stage is how often a stop was asked for, as far as it counts.
+// A stage is how many requests for a stop have counted.
 type stage int
 
 const (
 	calm   stage = iota
-	asked        // drain
-	forced       // drain no longer
-	lethal       // die
+	asked        // the group drains
+	forced       // the drain is forced
+	lethal       // the process is killed
 )
 
-// apart is how long after one request the next one counts: one Ctrl-C often
-// arrives twice, from the terminal and from a wrapper that forwards it.
+// apart is how long after a request that counted the next one counts. One Ctrl-C
+// often arrives twice: from the terminal, and from a wrapper that forwards it.
 const apart = 100 * time.Millisecond
 
-// next is the whole rule: the stage after a request that comes this long after
-// the last one that counted, if it counts from least on.
+// next is the whole rule: it returns the stage after a request that came since after
+// the last one that counted. A request counts if since is least or more.
 func (s stage) next(since, least time.Duration) stage {
 	if s == calm || s < lethal && since >= least {
 		return s + 1
@@ -45,13 +45,13 @@ func (s stage) next(since, least time.Duration) stage {
 	return s
 }
 
-// WithFlag returns a context that ends when the flag is raised, with the cause
-// it is raised with, or when ctx ends. A [Group] run under it drains at the
-// first Raise and is forced by the second. It is [WithSignals] without the
-// process: for tests, and for programs that are told to stop in another way.
+// WithFlag is [WithSignals] without signals, for tests and for programs that stop for
+// other reasons. It returns a context that ends at the first [Flag.Raise], with its
+// cause, or when ctx ends. If a [Group] runs under this context, the first Raise makes
+// it drain, and the second forces the drain.
 func WithFlag(ctx context.Context) (context.Context, *Flag) {
 	f := new(Flag)
-	outer := wire.StopOf(ctx) // of another hook: both count
+	outer := wire.StopOf(ctx) // the stop of an outer flag counts too
 	stop := wire.Stop{Asked: func() time.Time { return earlier(outer.Asked(), f.when()) }}
 	stop.Force, f.force = context.WithCancel(outer.Force)
 	ctx, f.end = context.WithCancelCause(ctx)
@@ -59,8 +59,8 @@ func WithFlag(ctx context.Context) (context.Context, *Flag) {
 	return &flagged{ctx, stop}, f
 }
 
-// flagged is the context that WithFlag returns. A [Group] that Run gives it, and
-// not one derived from it, is the one that main runs.
+// flagged is the context that WithFlag returns. A [Group] whose Run gets it, and not a
+// context derived from it, is the main group.
 type flagged struct {
 	context.Context
 	stop wire.Stop
@@ -81,13 +81,12 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// Raise asks for a stop, with why as the context's cause; nil means
-// context.Canceled. It never blocks. What comes less than 100 ms after a Raise
-// that counted does not count; the second that does forces; a third does
-// nothing more.
+// Raise requests a stop, with why as the context's cause. A nil why means
+// context.Canceled. The second Raise forces the drain, and further ones do nothing. A
+// Raise within 100 ms of one that counted does not count. Raise never blocks.
 func (f *Flag) Raise(why error) { f.raise(time.Now(), apart, why) }
 
-// raise returns the stage that the request led to; calm if it did not count.
+// raise returns the stage that the request led to, or calm if it did not count.
 func (f *Flag) raise(now time.Time, least time.Duration, why error) stage {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -107,7 +106,7 @@ func (f *Flag) raise(now time.Time, least time.Duration, why error) stage {
 	return next
 }
 
-// Raised reports whether a stop was asked for. It costs an atomic load.
+// Raised reports whether a stop was requested. It costs an atomic load.
 func (f *Flag) Raised() bool { return f.raised.Load() }
 
 func (f *Flag) when() time.Time {

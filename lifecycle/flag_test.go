@@ -62,7 +62,7 @@ func TestFlag(t *testing.T) {
 			t.Errorf("not forced, or asked at %v", stop.Asked())
 		}
 		time.Sleep(time.Second)
-		f.Raise(nil) // the third: there is nobody to kill
+		f.Raise(nil) // the third: without a hook it kills nothing
 		f.Raise(nil)
 	})
 }
@@ -77,7 +77,7 @@ func TestFlagParent(t *testing.T) {
 	}
 }
 
-// A flag inside another one's context: both stop it, and both force.
+// A flag inside another flag's context: each can stop, and each can force.
 func TestFlagNested(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
@@ -101,8 +101,8 @@ func TestFlagNested(t *testing.T) {
 	})
 }
 
-// A hook tells a doubled Ctrl-C from signals that were sent apart, and received
-// together because the goroutines waited for their turn.
+// A hook tells a doubled Ctrl-C from signals that were sent apart, but received together
+// because the goroutines waited for a CPU.
 func TestHook(t *testing.T) {
 	for _, tt := range []struct {
 		name  string

@@ -102,7 +102,7 @@ func TestGroupRun(t *testing.T) {
 				return errors.Join(fmt.Errorf("a: %w", ctx.Err()), context.Cause(ctx))
 			})
 		}, s, s, ""},
-		{"a panic of a stream that nobody looks at", func(g *lifecycle.Group) {
+		{"a panic of a stream whose Err is never called", func(g *lifecycle.Group) {
 			g.Go("a", func(ctx context.Context) error {
 				for range lifecycle.Generate(ctx, 0, func(context.Context, func(int) bool) error { panic("oh") }).All() {
 				}
@@ -270,7 +270,7 @@ func TestGroupNested(t *testing.T) {
 	})
 }
 
-// A plan of somebody else may have the group's Step: Run returns with it.
+// Another plan than the group's own may run its Step: then Run returns.
 func TestGroupStepInAnotherPlan(t *testing.T) {
 	bubble(t, func(t *testing.T, ctx context.Context, _ *lifecycle.Flag) {
 		var g lifecycle.Group
@@ -302,7 +302,7 @@ func TestGroupStepBeforeTasks(t *testing.T) {
 	})
 }
 
-// The last Go before the end is refused, or its task is waited for.
+// The last Go before the end is refused, or Run waits for its task.
 func TestGroupLateGo(t *testing.T) {
 	for range 2000 {
 		var g lifecycle.Group

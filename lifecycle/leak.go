@@ -7,24 +7,24 @@ import (
 	"strings"
 	"time"
 
+	"github.com/evenkeel-go/evenkeel/drain"
 	"github.com/evenkeel-go/evenkeel/internal/labels"
 )
 
-// A LeakError says which tasks had not returned when [Group.Run] did. It also
-// stands for a Start that Run gave up on, and for the producer that
-// [Stream.Close] did, with a Live of 1.
+// A LeakError names the tasks that had not returned when [Group.Run] returned. With
+// Live 1, it may also be a Start that Run gave up on, or the producer of a stream
+// that [Stream.Close] gave up on.
 type LeakError struct {
-	Live  int    // how many had not returned; exact
+	Live  int    // the exact number of tasks
 	Found []Leak // their goroutines, and those that tasks started and left behind
 }
 
 // A Leak is a number of goroutines of one task that stand at the same place.
 //
-// They are found by a label of the profiler. A task has no Stack if it has replaced
-// its labels, by pprof.Do(context.Background(), …) or a trace started without its
-// context, or if the goroutine profile was not complete by the drain's deadline, as
-// in a process of 100,000 goroutines. What such a task has started by a bare go is
-// not found.
+// Goroutines are found by their profiler label. Stack is empty, and goroutines that
+// the task started by a bare go are missing, in two cases: the task replaced its
+// labels, as by pprof.Do(context.Background(), …); or the goroutine profile was not
+// complete by the drain's deadline, as in a process with 100,000 goroutines.
 type Leak struct {
 	Task  string // its name; "(others)" from a group's 65th name on
 	Count int
@@ -45,15 +45,15 @@ func (e *LeakError) Error() string {
 		}
 		at, _, _ := strings.Cut(l.Stack, "\n")
 		if l.Stack == "" && l.Count > 0 {
-			at = "a place unknown, as its profiler labels were replaced or the profile came too late"
+			at = "an unknown place, as its profiler labels were replaced or the profile came too late"
 		}
 		fmt.Fprintf(&b, "%s%s (%d) at %s", sep, l.Task, l.Count, at)
 	}
 	return b.String()
 }
 
-// A search is for the goroutines of an owner. It reads a goroutine profile, which
-// takes long in a large process, in a goroutine that ends with that profile.
+// A search looks for the goroutines of an owner, in a goroutine that ends with the
+// goroutine profile it reads. In a large process that takes long.
 type search struct {
 	owner string
 	done  chan struct{} // closed once the rest is set
@@ -65,18 +65,18 @@ func look(owner string) *search {
 	s := &search{owner: owner, done: make(chan struct{})}
 	go func() {
 		defer close(s.done)
-		labels.Set(context.Background()) // it is not one of those it looks for
+		labels.Set(context.Background()) // it must not find itself
 		s.found, s.err = labels.Below(owner)
 	}()
 	return s
 }
 
-// profiled is how long a search may go on after the deadline: enough for a process
-// of some thousand goroutines.
+// profiled is how long leaked waits at least, even after the deadline. A process with
+// some thousand goroutines needs less.
 const profiled = 10 * time.Millisecond
 
-// leaked returns the goroutines of tasks that are still live, as far as they are
-// found by a time.
+// leaked returns the LeakError for live tasks, with the goroutines that are found by
+// the time by.
 func (s *search) leaked(live int, by time.Time) *LeakError {
 	e := &LeakError{Live: live}
 	patience := time.NewTimer(max(time.Until(by), profiled))
@@ -95,7 +95,8 @@ func (s *search) leaked(live int, by time.Time) *LeakError {
 	return e
 }
 
-// leaked returns the tasks that live: by their labels, and by the counts of names.
+// leaked returns the live tasks. Those that the search does not find are known by
+// the counts of their names.
 func (t *tasks) leaked(live int, by time.Time) error {
 	t.mu.Lock()
 	if t.search == nil {
@@ -109,7 +110,7 @@ func (t *tasks) leaked(live int, by time.Time) error {
 		left[n.name] = int(n.live.Load())
 	}
 	e.Found = slices.DeleteFunc(e.Found, func(l Leak) bool {
-		if !strings.Contains(l.Stack, "lifecycle.(*tasks).run ") { // a task has started it
+		if !strings.Contains(l.Stack, "lifecycle.(*tasks).run ") { // a task started it by a bare go
 			return false
 		}
 		before := left[l.Task]
@@ -124,10 +125,9 @@ func (t *tasks) leaked(live int, by time.Time) error {
 	return e
 }
 
-// A PanicError is a panic of a task, a step or a stream's producer. Its Error does
-// not have the stack: [Group] says when a panic is logged, and [ExitCode] logs the
-// stack of one that was not. It does not wrap the value: an error that a function
-// panicked with is not an error that it returned.
+// A PanicError is a panic of a task, of Start, of a drain step or of a stream's
+// producer. It is [drain.PanicError], with the fields Value any and Stack []byte.
 //
-// It has the fields Value any and Stack []byte.
-type PanicError = labels.PanicError
+// It does not wrap Value. Error does not include the stack: [Group.Logger] says when a panic is logged with
+// it; [ExitCode] logs the stack of each panic that was not.
+type PanicError = drain.PanicError

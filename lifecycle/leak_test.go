@@ -45,8 +45,8 @@ func TestLeakError(t *testing.T) {
 	})
 }
 
-// Tasks that have replaced their labels are named all the same. From the 65th name
-// on they are "(others)".
+// Tasks that have replaced their labels are still named. From the 65th name on they
+// are "(others)".
 func TestLeakErrorWithoutLabels(t *testing.T) {
 	bubble(t, func(t *testing.T, ctx context.Context, flag *lifecycle.Flag) {
 		g := lifecycle.Group{Drain: drain.Plan{Budget: s}}
@@ -95,7 +95,7 @@ func TestLeakErrorWithoutLabels(t *testing.T) {
 		if !maps.Equal(got, want) {
 			t.Errorf("got  %v\nwant %v", got, want)
 		}
-		if text := leak.Error(); !strings.Contains(text, "mixed (2) at a place unknown, as its profiler labels were replaced") {
+		if text := leak.Error(); !strings.Contains(text, "mixed (2) at an unknown place, as its profiler labels were replaced") {
 			t.Error(text)
 		}
 		close(free)

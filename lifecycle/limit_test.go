@@ -11,7 +11,7 @@ import (
 	"github.com/evenkeel-go/evenkeel/lifecycle"
 )
 
-// The tasks run once those do that the limit allows, although others wait.
+// The state is running once as many tasks run as the limit allows, although others wait.
 func TestGroupNotifyAtLimit(t *testing.T) {
 	bubble(t, func(t *testing.T, ctx context.Context, flag *lifecycle.Flag) {
 		begin := time.Now()
@@ -37,8 +37,8 @@ func TestGroupNotifyAtLimit(t *testing.T) {
 	})
 }
 
-// Between the stop and its own phase a group takes what its drain still needs,
-// but nobody waits for the limit.
+// Between the stop and its own phase a group still takes the tasks that its drain needs,
+// but Go does not wait for the limit.
 func TestGroupGoWhileDraining(t *testing.T) {
 	bubble(t, func(t *testing.T, ctx context.Context, flag *lifecycle.Flag) {
 		g := lifecycle.Group{Limit: 2}

@@ -7,15 +7,15 @@ import (
 	"time"
 
 	"github.com/evenkeel-go/evenkeel/drain"
-	"github.com/evenkeel-go/evenkeel/internal/labels"
 	"github.com/evenkeel-go/evenkeel/internal/logs"
+	"github.com/evenkeel-go/evenkeel/internal/panics"
 	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
 var discard = slog.New(slog.DiscardHandler)
 
-// logTo sets where the lines go, as [Group.Logger] says. Main's group is the one
-// that Run gives a WithSignals context: what it runs ends with the process.
+// logTo sets the loggers, as [Group.Logger] says. The main group is the one whose Run
+// gets the context of WithFlag or WithSignals itself.
 func (t *tasks) logTo(ctx context.Context, log *slog.Logger) {
 	if log != nil {
 		t.log = t.queue.Logger(log)
@@ -28,8 +28,8 @@ func (t *tasks) logTo(ctx context.Context, log *slog.Logger) {
 	}
 }
 
-// logFailure logs an error, if there is a Logger. A late one no caller receives: it
-// is logged in any case, with the stack of a panic that no line has.
+// logFailure logs err if there is a Logger. No caller receives a late err, so it is
+// logged without one too. The line has the stacks of panics that were not logged.
 func (t *tasks) logFailure(ctx context.Context, late bool, name string, err error) {
 	log := t.log
 	if late && log == discard {
@@ -39,14 +39,14 @@ func (t *tasks) logFailure(ctx context.Context, late bool, name string, err erro
 		return
 	}
 	attrs := []any{"task", name, "error", err}
-	if stack := labels.Unlogged(err); stack != "" {
+	if stack := panics.Unlogged(err); stack != "" {
 		attrs = append(attrs, "stack", stack)
 	}
 	log.ErrorContext(ctx, "task failed", attrs...)
 }
 
-// flush waits until the lines are written, or the drain of a stop that began then
-// is over. The zero time is now.
+// flush waits until the lines are written, or until the deadline of a drain whose
+// stop began at began. If began is zero, the stop begins now.
 func (g *Group) flush(ctx context.Context, began time.Time) {
 	asked := wire.StopOf(ctx).Asked()
 	switch {
@@ -55,5 +55,5 @@ func (g *Group) flush(ctx context.Context, began time.Time) {
 	case began.IsZero():
 		began = time.Now()
 	}
-	g.body.queue.Flush(began.Add(cmp.Or(g.Drain.Budget, drain.DefaultBudget)))
+	g.tasks.queue.Flush(began.Add(cmp.Or(g.Drain.Budget, drain.DefaultBudget)))
 }

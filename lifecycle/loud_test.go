@@ -44,8 +44,8 @@ func defaultLog(t *testing.T) *buffer {
 	return &b
 }
 
-// ExitCode says on standard error what main fails of, once, with the stack of a
-// panic that no line has shown yet.
+// ExitCode logs once why main fails, with the stack of each panic that was not logged
+// before.
 func TestExitCodeIsLoud(t *testing.T) {
 	panics := func(ctx context.Context, log *slog.Logger) error {
 		g := lifecycle.Group{Logger: log}
@@ -93,8 +93,8 @@ func TestExitCodeIsLoud(t *testing.T) {
 	}
 }
 
-// A handler that blocks does not keep main from its exit for long, and one that
-// panics not at all.
+// A handler that blocks delays main's exit by a second at most, and one that panics
+// does not delay it.
 func TestExitCodeHandlerFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		defaultLog(t)
@@ -118,7 +118,7 @@ func (h handler) Handle(context.Context, slog.Record) error { h(); return nil }
 func (h handler) WithAttrs([]slog.Attr) slog.Handler        { return h }
 func (h handler) WithGroup(string) slog.Handler             { return h }
 
-// A group that is not main's logs nothing: its caller has the error.
+// A group that is not the main group logs nothing, as its caller gets the error.
 func TestGroupIsQuiet(t *testing.T) {
 	groups := map[string]func(g *lifecycle.Group){
 		"a failure":     func(g *lifecycle.Group) { g.Go("a", func(context.Context) error { return errWork }) },
@@ -185,8 +185,7 @@ func TestGroupIsQuiet(t *testing.T) {
 	}
 }
 
-// The group that main runs shows a panic before the drain, in which the process
-// may be killed.
+// The main group logs a panic before the drain, in which the process may be killed.
 func TestGroupPanicIsSeenAtOnce(t *testing.T) {
 	log := defaultLog(t)
 	bubble(t, func(t *testing.T, ctx context.Context, _ *lifecycle.Flag) {
@@ -203,8 +202,8 @@ func TestGroupPanicIsSeenAtOnce(t *testing.T) {
 	})
 }
 
-// What a task, a stream or Start does wrong after Run has returned, no caller
-// receives: it is logged, with the stack of a panic.
+// A failure of a task, a stream or Start after Run has returned reaches no caller, so
+// it is logged, with the stack of a panic.
 func TestGroupLateFailures(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -266,7 +265,7 @@ func TestGroupLateFailures(t *testing.T) {
 	}
 }
 
-// A stream without a group has a caller who may not look, too.
+// The panic of a stream without a group is logged too, as its Err may never be called.
 func TestStreamPanicWithoutGroup(t *testing.T) {
 	log := defaultLog(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -281,7 +280,7 @@ func TestStreamPanicWithoutGroup(t *testing.T) {
 	}
 }
 
-// A stop keeps tasks from starting that Go has accepted: main's group says so.
+// The main group logs the tasks that Go accepted but that never ran because of a stop.
 func TestGroupTaskNotStarted(t *testing.T) {
 	log := defaultLog(t)
 	bubble(t, func(t *testing.T, ctx context.Context, flag *lifecycle.Flag) {
@@ -305,8 +304,8 @@ func TestGroupTaskNotStarted(t *testing.T) {
 	}
 }
 
-// A handler that panics, ends its goroutine or blocks costs lines, and Run the
-// rest of the budget at most. A later Run returns the same.
+// If a handler panics, ends its goroutine or blocks, lines are lost, and Run is delayed
+// by the rest of the budget at most. A later Run returns the same.
 func TestGroupHandlerFails(t *testing.T) {
 	release := make(chan struct{})
 	for name, handle := range map[string]func(){
@@ -335,7 +334,7 @@ func TestGroupHandlerFails(t *testing.T) {
 	}
 }
 
-// If Notify panics in Run, later callers learn it.
+// If Notify panics in Run, later callers get the panic as an error.
 func TestGroupNotifyPanics(t *testing.T) {
 	g := lifecycle.Group{Notify: func(lifecycle.Status) { panic("oh") }}
 	g.Go("a", func(context.Context) error { return nil })

@@ -7,23 +7,25 @@ import (
 	"github.com/evenkeel-go/evenkeel/internal/labels"
 )
 
-// named is the context of tasks of one name, labelled with it, in a list.
+// named is the context that the tasks of one name share, labelled with the name. It
+// is an element of a list.
 type named struct {
 	context.Context
 	name  string
 	next  *named
-	n     int           // the length of the list
-	live  *atomic.Int64 // tasks that run, of the name or of all others
-	count atomic.Int64  // where live points, unless it is one of the others
+	n     int           // the length of the list from here on
+	live  *atomic.Int64 // running tasks: &count, or that of others
+	count atomic.Int64
 }
 
-// maxNames bounds the labelled contexts of a group: names should be few. Tasks of
-// further names share the label and the count of others.
+// maxNames bounds the labelled contexts of a group. Tasks of further names share the
+// label and the count of others.
 const (
 	maxNames = 64
 	others   = "(others)"
 )
 
+// named returns the context for a name, and makes it for the first task of the name.
 func (t *tasks) named(name string) *named {
 	for {
 		head := t.names.Load()

@@ -5,10 +5,10 @@ import (
 	"net/http"
 )
 
-// Readyz answers a readiness probe: 200 while the group runs and nobody has
-// asked it to stop, else 503 and why. Register it as the path /readyz, which a
-// drain.Server keeps answering while it refuses other requests. A liveness
-// probe is another thing: it stays green during a drain.
+// Readyz answers a readiness probe: 200 while the group runs and no stop has begun,
+// otherwise 503 and the reason. Register it as /readyz, which a drain.Server still
+// answers while it refuses other requests. Do not use it as a liveness probe: that
+// must succeed during a drain.
 func (g *Group) Readyz(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")

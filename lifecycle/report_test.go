@@ -12,7 +12,7 @@ import (
 	"github.com/evenkeel-go/evenkeel/lifecycle"
 )
 
-// Once, Run dropped the report, and who asked g.Drain.Run for it stopped
+// Run once dropped the report. A caller who used g.Drain.Run to get it stopped
 // everything a second time.
 func TestGroupReport(t *testing.T) {
 	ok := drain.Step{Name: "s", Stop: func(context.Context) error { time.Sleep(s); return nil }}

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// A SignalError is the cause of a context that a signal ended. It matches
-// context.Canceled.
+// A SignalError is the cause of a context that a signal ended. errors.Is reports that
+// it is context.Canceled.
 type SignalError struct {
 	Signal os.Signal
 	Time   time.Time // when it was received
@@ -22,48 +22,48 @@ func (e *SignalError) Error() string { return "signal: " + e.Signal.String() }
 
 func (e *SignalError) Is(target error) bool { return target == context.Canceled }
 
-// WithSignals returns a context that ends when the first of the signals arrives,
-// with the cause [*SignalError], or when ctx ends. The second signal forces a
-// [Group] that drains under this context. The third kills the process as if it
-// had never caught the signal: the exit status is 128 + the signal's number, or
-// 2 if the process is PID 1 of its namespace.
+// WithSignals returns a context that ends when a signal arrives or when ctx ends. Call
+// it first in main, so that a signal during start-up counts, and pass the context to
+// [Group.Run]. Then
 //
-// A signal counts if it arrives 100 ms or more after the one that counted before,
-// so a Ctrl-C that a wrapper doubles counts once. Go tells a program what arrived,
-// not when. If goroutines wait for a CPU that long, signals that were sent apart
-// arrive together; then one of them is taken for a double, and each further one
-// counts. Go also merges signals of one kind that arrive before the hook runs, so
-// a program that is starved of CPU may need more than three.
+//   - the first signal ends the context with the cause [*SignalError]: the group drains
+//   - the second forces the drain
+//   - the third kills the process as if it had never caught the signal. Its exit status
+//     is 128 + the signal's number, or 2 if it is PID 1 of its namespace
 //
-// Without sigs it catches SIGINT, SIGTERM and SIGHUP, except those that were
-// ignored when the process started, as SIGHUP is under nohup, and SIGINT in the
-// background of a shell script. It warns of an ignored SIGINT by a line to
-// slog.Default: name the signals here to catch them all the same. To use SIGHUP for
-// reloading, name the others here and call signal.Notify for SIGHUP.
+// Without sigs it catches SIGINT, SIGTERM and SIGHUP, except those that were ignored
+// when the process started: SIGHUP under nohup, SIGINT in the background of a shell
+// script. If SIGINT was ignored, it logs a warning to slog.Default. To catch a signal
+// even if it was ignored, name it. To reload on SIGHUP, name the other signals and
+// call signal.Notify for SIGHUP.
 //
-// The hook only records: no code of yours, no log line and no I/O runs in it.
-// Call it first in main, so that a signal during start-up counts.
+// The stop function ends the context, waits for the hook's goroutine and restores the
+// signals. No signal is lost: one that arrives before still ends the context with
+// its cause, and one that arrives later has its default effect. stop may be called
+// more than once.
 //
-// The stop function ends the context, waits for the hook's goroutine and leaves
-// the signals as they were before. No signal is lost: one that arrives before
-// still ends the context with its cause, one that arrives after has its default
-// effect. You may call stop more than once.
+// A signal within 100 ms of the last one that counted does not count, as wrappers
+// often double a Ctrl-C. On a machine without a free CPU, signals that were sent
+// apart may reach the program together. Then one is taken for a double, and each
+// further one counts. Go also merges signals of one kind that wait, so such a program
+// may need more than three. The hook only records: it runs no code of yours, no
+// logging and no I/O.
 func WithSignals(ctx context.Context, sigs ...os.Signal) (context.Context, context.CancelFunc) {
 	deaf := false
 	if len(sigs) == 0 {
 		for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
 			if !signal.Ignored(s) {
 				sigs = append(sigs, s)
-			} else if s == syscall.SIGINT { // SIGHUP is what nohup is for; Go heeds no other
+			} else if s == syscall.SIGINT { // nohup ignores SIGHUP on purpose; Go honours no other inherited ignore
 				deaf = true
 			}
 		}
 	}
 	ctx, f := WithFlag(ctx)
-	// One channel, registered before anything starts and kept for life: a
-	// second registration would lose what comes between the two.
+	// One channel, registered before anything starts, and for good: a second
+	// registration would lose a signal that arrives between the two.
 	c := make(chan os.Signal, 64)
-	if len(sigs) > 0 { // Notify without signals means all of them
+	if len(sigs) > 0 { // Notify without signals would catch all
 		signal.Notify(c, sigs...)
 	}
 	if deaf {
@@ -77,17 +77,17 @@ func WithSignals(ctx context.Context, sigs ...os.Signal) (context.Context, conte
 	}()
 	return ctx, sync.OnceFunc(func() {
 		signal.Stop(c)
-		close(c) // Stop has put into it what arrived before
+		close(c) // Stop has put all signals that arrived before into it
 		<-done
 		f.end(nil)
 	})
 }
 
-// hook raises the flag for the signals from c, until c is closed, and calls kill
-// at the third. The function late reports whether goroutines wait so long that
-// the time at which a signal is received says little.
+// hook raises the flag for each signal from c until c is closed, and calls kill at
+// the third that counts. late reports whether goroutines wait so long for a CPU that
+// the time of a receive says little about the time of the signal.
 func (f *Flag) hook(c <-chan os.Signal, late func() bool, kill func(os.Signal)) {
-	doubled := false // since the last signal that counted by its time, one did not count
+	doubled := false // a signal did not count since the last that counted by its time
 	for s := range c {
 		now := time.Now()
 		why := &SignalError{s, now}

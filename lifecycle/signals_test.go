@@ -24,7 +24,7 @@ import (
 	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
-// programs runs what a test started this binary for.
+// programs are what tests run in child processes.
 func programs() {
 	// drains is a service: its drain takes as long as it may.
 	drains := func(deaf bool, start func(context.Context) error) func() {
@@ -263,8 +263,8 @@ func TestSignalsStarved(t *testing.T) {
 	t.Error("survived 12 signals, three times")
 }
 
-// A program that was started to ignore Ctrl-C says so. One under nohup does as it
-// was told.
+// A program that was started with SIGINT ignored logs it. One under nohup just ignores
+// SIGHUP.
 func TestSignalsIgnored(t *testing.T) {
 	for _, tt := range []struct{ ignored, want string }{
 		{"INT", `WARN signal ignored signal=interrupt remedy=`},

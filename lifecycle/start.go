@@ -7,10 +7,12 @@ import (
 
 	"github.com/evenkeel-go/evenkeel/drain"
 	"github.com/evenkeel-go/evenkeel/internal/labels"
+	"github.com/evenkeel-go/evenkeel/internal/panics"
 	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
-// start runs Start, and stops waiting for one that ignores its context.
+// start runs Start. If Start ignores the end of its context, start gives up on it
+// after the Budget or at a second stop.
 func (g *Group) start(ctx context.Context) error {
 	owner := labels.Path(ctx)
 	labelled := labels.With(g.starting(ctx), owner, "start")
@@ -18,12 +20,12 @@ func (g *Group) start(ctx context.Context) error {
 	defer close(over)
 	go func() {
 		labels.Set(labelled)
-		labels.Call(labelled, g.body.loud, "start", g.Start, func(err error) {
+		panics.Call(labelled, g.tasks.loud, "start", g.Start, func(err error) {
 			select {
 			case done <- err:
 			case <-over:
 				if err != nil && !obeyed(err, context.Cause(ctx)) {
-					g.body.logFailure(ctx, true, "start", err)
+					g.tasks.logFailure(ctx, true, "start", err)
 				}
 			}
 		})
@@ -45,18 +47,18 @@ func (g *Group) start(ctx context.Context) error {
 	return look(owner).leaked(1, time.Now().Add(time.Second))
 }
 
-// launch starts the queued tasks, unless a stop came first. It notifies once they
-// run, or once those run that Limit allows.
+// launch starts the queued tasks, unless a stop came first. It notifies when they
+// run, or at the Limit when as many run as it allows.
 func (g *Group) launch(ctx context.Context, t *tasks) {
 	unstarted := t.loud
-	if ctx.Err() != nil { // then no task runs, as Run's caller knows
+	if ctx.Err() != nil { // no task will run, and Run's caller knows why
 		t.stop(context.Cause(ctx))
 		unstarted = t.log
 	}
 	g.mu.Lock()
 	queue := g.queue
 	g.queue, g.state = nil, running
-	g.tasks.Store(t)
+	g.launched.Store(true)
 	g.mu.Unlock()
 	told := false
 	tell := func() {

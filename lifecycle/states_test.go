@@ -76,7 +76,7 @@ var events = []struct {
 }
 
 // Every state with every event: when Run returns, with what, and what else is
-// seen. In a life where nothing else happens, it is "24s <nil>", and in a forced
+// seen. In a life in which nothing else happens, it is "24s <nil>", and in a forced
 // one "21.4s drain: requests: killed: forced in phase requests".
 var lives = map[string]map[string]string{
 	"starting": {
@@ -136,7 +136,7 @@ var lives = map[string]map[string]string{
 		"all tasks done": "24s <nil>",
 		"parent ended":   "24s <nil>",
 		"Run again":      "24s <nil>, again 0s <nil>",
-		"Go":             "24s <nil>, Go lifecycle: the group does not take tasks any more",
+		"Go":             "24s <nil>, Go lifecycle: the group takes no more tasks",
 		"step stuck":     "24s <nil>",
 	},
 }

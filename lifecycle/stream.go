@@ -12,42 +12,45 @@ import (
 
 	"github.com/evenkeel-go/evenkeel/internal/labels"
 	"github.com/evenkeel-go/evenkeel/internal/logs"
+	"github.com/evenkeel-go/evenkeel/internal/panics"
 )
 
-// A Stream is a generator: a producer in a goroutine of its own, and a loop
-// that takes what it yields. Unlike with iter.Pull, anybody may close it at any
-// time. [Generate] makes one. Its methods may be called concurrently; where
-// several loops range over it, each element goes to one of them.
+// A Stream is a generator that can be closed at any time, by any goroutine, unlike
+// that of iter.Pull. A producer yields elements in its own goroutine, and a loop over
+// [Stream.All] takes them. [Generate] makes a Stream.
+//
+// Its methods may be called concurrently. If several loops range over it, each
+// element goes to one of them.
 type Stream[T any] struct {
 	ctx    context.Context // the producer's: ends with the owner's, or by Close
 	cancel context.CancelCauseFunc
 	owner  context.Context // what Generate was given
-	group  *tasks          // the owner's; nil where it is no group's
+	group  *tasks          // the owner's; nil without a group
 	label  string
 
 	producer atomic.Int64  // its goroutine's id; 0 until it runs
-	closed   atomic.Bool   // somebody wants no more
+	closed   atomic.Bool   // Close was called, or a loop was left early
 	done     chan struct{} // closed when the producer has returned
-	err      error         // what it came to, once done is closed
+	err      error         // what Err returns; set before done is closed
 
 	elements handover[T]
 }
 
-// Generate starts f in a goroutine and returns the stream of what it yields.
-// The context names the owner: its end ends the stream, and where it is that of
-// a [Group]'s task, the goroutine bears the task's label. A stream does not keep
-// a group from ending.
+// Generate starts the producer f in a goroutine, and returns the stream of what it
+// yields. When yield returns false, f should return: the stream is closed, or ctx
+// has ended. f must not call yield after it has returned.
 //
-// buffer is how far the producer may run ahead of the loop: by twice as many
-// elements at most, which a close drops. 0 means that it waits for each to be
-// taken. yield returns false once nobody wants more, and then f should return;
-// it must not be called after f has returned.
+// The stream ends when ctx does. If ctx is the context of a [Group]'s task, the
+// goroutine has the task's label. The group does not wait for the stream.
 //
-// A panic of f becomes a [*PanicError], which Close and Err return. If the context
-// is that of a group's task, the panic also stops the group, and is logged as
-// that of a task is. Without a group, and after Run has returned, it is logged
-// with its stack, to slog.Default if the group has no Logger. A later Run returns
-// what the first one did, without it.
+// The producer may run ahead of the loop by up to twice the buffer. Closing the
+// stream drops those elements. With a buffer of 0, yield waits until the loop takes
+// the element.
+//
+// If f panics, Close and Err return a [*PanicError]. In a group's task the panic also
+// stops the group, and is logged like the panic of a task. Without a group, or after
+// Run has returned, it is logged with its stack: to the group's Logger, else to
+// slog.Default.
 func Generate[T any](ctx context.Context, buffer int, f func(ctx context.Context, yield func(T) bool) error) *Stream[T] {
 	s := &Stream[T]{owner: ctx, done: make(chan struct{}), elements: newHandover[T](buffer)}
 	t, inGroup := ctx.Value(groupKey{}).(*tasks)
@@ -60,25 +63,26 @@ func Generate[T any](ctx context.Context, buffer int, f func(ctx context.Context
 		s.finish(nil)
 		return s
 	}
-	s.label = labels.PathOf(ctx, f) // shared, as streams may be many
+	s.label = labels.PathOf(ctx, f) // one label for all streams of f
 	s.ctx, s.cancel = context.WithCancelCause(labels.With(ctx, s.label, ""))
 	go func() {
 		s.producer.Store(goroutine())
 		labels.Set(s.ctx)
-		labels.Call(s.ctx, log, "stream", func(ctx context.Context) error { return f(ctx, s.yield) }, s.finish)
+		panics.Call(s.ctx, log, "stream", func(ctx context.Context) error { return f(ctx, s.yield) }, s.finish)
 	}()
 	return s
 }
 
-// All returns the loop over the stream's elements. It ends when the producer
-// has returned, or when the stream is closed or its owner's context ends.
-// Leaving it early closes the stream. Either way it returns only when the
-// producer has, as a call would: one that ignores its context holds up its
-// loop, and where that is in a [Group]'s task, is named with it. After the loop
-// Err tells how the stream ended.
+// All returns an iterator over the stream's elements. The loop ends when the producer
+// returns, the stream is closed, or the context given to Generate ends. Leaving the
+// loop early closes the stream. Call Err after the loop to see how the stream ended.
+//
+// The loop always waits for the producer to return. A producer that ignores its
+// context blocks the loop. If the loop is in a [Group]'s task, the group's
+// [*LeakError] names both.
 func (s *Stream[T]) All() iter.Seq[T] {
 	return func(body func(T) bool) {
-		ended := false // the stream did, not the loop
+		ended := false // the stream ended before the loop did
 		defer func() {
 			if !ended {
 				s.stop()
@@ -89,9 +93,10 @@ func (s *Stream[T]) All() iter.Seq[T] {
 	}
 }
 
-// Err returns the producer's error once it has returned. What it returns
-// because the stream was closed is not an error. That its owner's context had
-// ended is one, as there may have been more to come. Before, Err is nil.
+// Err returns the producer's error. It is nil while the producer runs, and if the
+// producer only obeyed a close. If the context given to Generate ended and the
+// producer returned nil, Err is that context's cause, as more elements may have
+// followed.
 func (s *Stream[T]) Err() error {
 	select {
 	case <-s.done:
@@ -101,14 +106,13 @@ func (s *Stream[T]) Err() error {
 	}
 }
 
-// Close stops the producer, waits for it, and returns its error as Err does.
-// If ctx ends first, it returns ctx's cause and a [*LeakError] with the producer's
-// stack. That lists the producers that have the same function and the same owner.
+// Close stops the producer, waits for it, and returns its error as Err does. If ctx
+// ends first, Close returns ctx's cause and a [*LeakError], which lists all producers
+// with the same function and owner.
 //
-// Close may be called from anywhere, at any time, many times: while the producer
-// runs or is blocked, from inside the loop, and from inside the producer, where it
-// only stops and does not wait for itself. In a task that was told to end, pass
-// context.WithoutCancel(ctx) to wait all the same.
+// Close may be called at any time, more than once, and from any goroutine: while the
+// producer runs or is blocked, and inside the loop. Inside the producer it does not
+// wait. In a task whose context has ended, pass context.WithoutCancel(ctx) to wait.
 func (s *Stream[T]) Close(ctx context.Context) error {
 	s.stop()
 	select {
@@ -138,7 +142,7 @@ func (s *Stream[T]) yield(v T) bool {
 	return s.ctx.Err() == nil && s.elements.put(s.ctx.Done(), v)
 }
 
-// finish is called once, with what the producer returned.
+// finish ends the stream with what the producer returned. It is called once.
 func (s *Stream[T]) finish(err error) {
 	switch {
 	case s.closed.Load() && obeyed(err, errClosed):
@@ -148,16 +152,16 @@ func (s *Stream[T]) finish(err error) {
 	}
 	var p *PanicError
 	if s.group != nil && errors.As(err, &p) {
-		s.group.failed("stream", err) // whoever takes from the stream may not look
+		s.group.failed("stream", err) // the caller may never call Err
 	}
 	s.err = err
 	close(s.done)
-	s.cancel(errClosed) // after done, so that a loop which sees the end finds the error
+	s.cancel(errClosed) // after done, so that a loop that sees the end finds the error
 }
 
-// goroutine returns the id of the calling goroutine. The runtime gives it to
-// stack traces alone; who closes a stream from inside its own producer may do so
-// under any context, and would wait for itself.
+// goroutine returns the id of the calling goroutine, which only stack traces show.
+// Close needs it: a producer that closes its own stream may do so under any context,
+// and would wait for itself.
 func goroutine() (id int64) {
 	var buf [40]byte // "goroutine 18 [running]:…"
 	for _, c := range buf[len("goroutine "):runtime.Stack(buf[:], false)] {
@@ -169,15 +173,15 @@ func goroutine() (id int64) {
 	return id
 }
 
-// A handover passes elements from one producer to loops. With room for one
-// element it is a channel. With more, the producer fills one slice while a loop
-// empties another, and they swap: less than a channel's cost for each element.
+// A handover passes elements from one producer to loops. With room for one element
+// or none it is a channel. With more, the producer fills one slice while a loop
+// empties another, and then they swap. That costs less per element than a channel.
 type handover[T any] struct {
-	c chan T // nil where the slices are used
+	c chan T // nil if the slices are used
 
 	size  int
-	data  chan struct{} // has room for one: fill is not empty any more
-	space chan struct{} // has room for one: fill was taken
+	data  chan struct{} // wakes take: fill is no longer empty; has room for one
+	space chan struct{} // wakes put: fill was taken; has room for one
 	mu    sync.Mutex
 	fill  []T
 }
@@ -189,7 +193,7 @@ func newHandover[T any](size int) handover[T] {
 	return handover[T]{size: size, data: make(chan struct{}, 1), space: make(chan struct{}, 1)}
 }
 
-// put hands over v, and reports false if it could not before end was closed.
+// put hands over v. It returns false if end was closed first.
 func (h *handover[T]) put(end <-chan struct{}, v T) bool {
 	if h.c != nil {
 		select {
@@ -220,8 +224,8 @@ func (h *handover[T]) put(end <-chan struct{}, v T) bool {
 	}
 }
 
-// each calls body with each element until it returns false, or end is closed
-// and nothing is left, which it reports.
+// each calls body with each element. It returns false if body did, and true if end is
+// closed and no element is left.
 func (h *handover[T]) each(end <-chan struct{}, body func(T) bool) bool {
 	var batch []T
 	for {
@@ -238,8 +242,8 @@ func (h *handover[T]) each(end <-chan struct{}, body func(T) bool) bool {
 	}
 }
 
-// take waits for elements and returns them, in place of an empty slice that is
-// not used any more. After the last ones it returns none.
+// take waits for elements and returns them. spare is an empty slice that take may
+// reuse. Once end is closed and no element is left, it returns none.
 func (h *handover[T]) take(end <-chan struct{}, spare []T) []T {
 	if h.c != nil {
 		select {

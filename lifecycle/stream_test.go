@@ -17,7 +17,7 @@ import (
 	"github.com/evenkeel-go/evenkeel/lifecycle"
 )
 
-// count yields the numbers from 0 up to n, or without end where n is negative.
+// count yields the numbers from 0 up to n, or without end if n is negative.
 func count(n int) func(context.Context, func(int) bool) error {
 	return func(_ context.Context, yield func(int) bool) error {
 		for i := 0; i != n; i++ {
@@ -140,7 +140,7 @@ func drainStream(_ context.Context, _ context.CancelFunc, st *lifecycle.Stream[i
 	}
 }
 
-// A producer that cannot be stopped is named where the patience ends.
+// Close names a producer that it stops waiting for.
 func TestStreamStuck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := lifecycle.Generate(t.Context(), 4, func(context.Context, func(int) bool) error { time.Sleep(time.Minute); return errWork })
@@ -182,7 +182,7 @@ func TestStreamLabels(t *testing.T) {
 	})
 }
 
-// A panic in a stream goes where its group's panics go.
+// A panic in a stream is logged as its group's panics are.
 func TestStreamPanicIsLogged(t *testing.T) {
 	bubble(t, func(t *testing.T, ctx context.Context, _ *lifecycle.Flag) {
 		var log strings.Builder
@@ -234,7 +234,7 @@ func closeAllAtOnce(t *testing.T, ctx context.Context, flag *lifecycle.Flag) {
 	}
 	for _, st := range streams {
 		wg.Go(func() {
-			// Who closed it first, the flag or Close, decides which of the two this is.
+			// It is one or the other, as either the flag or Close came first.
 			if err := st.Close(t.Context()); err != nil && err != context.Canceled {
 				t.Error(err)
 			}
@@ -246,7 +246,7 @@ func closeAllAtOnce(t *testing.T, ctx context.Context, flag *lifecycle.Flag) {
 	wg.Wait()
 }
 
-// A stream bears its task's label, so a leak in it is the task's.
+// A stream has its task's label, so a leak in it is reported with the task's name.
 func TestStreamInTask(t *testing.T) {
 	bubble(t, func(t *testing.T, ctx context.Context, flag *lifecycle.Flag) {
 		g := lifecycle.Group{Drain: drain.Plan{Budget: s}}
@@ -274,7 +274,7 @@ func BenchmarkStream(b *testing.B) {
 	}
 }
 
-// A loop returns after its producer, also where the owner's end is what ends it.
+// A loop returns after its producer, even if the owner's end ends it.
 func TestStreamLoopWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), s)

@@ -7,90 +7,30 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
-
-	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
-
-// A Status is what a [Group] tells its Notify.
-type Status struct {
-	State    string    // "starting", "running" or "draining"
-	Waiting  string    // starting: what a restart.Ledger or restart.Lock waits for
-	Until    time.Time // starting: when that wait ends; zero where nobody knows
-	Cause    error     // draining: of the stop
-	Left     int       // draining: what is left, as drain.Plan.Progress is told
-	Falling  bool      // draining: Left has become less within 5 s
-	Deadline time.Time // draining: when it is over at the latest
-}
-
-// String is a line for people, as systemctl status shows it.
-func (s Status) String() string {
-	switch {
-	case s.State == string(draining) && !s.Deadline.IsZero():
-		return fmt.Sprintf("draining: %d left, until %s at the latest", s.Left, clockTime(s.Deadline))
-	case s.Waiting != "" && s.Until.IsZero():
-		return "waiting: " + s.Waiting
-	case s.Waiting != "":
-		return fmt.Sprintf("waiting until %s: %s", clockTime(s.Until), s.Waiting)
-	}
-	return s.State
-}
-
-func clockTime(t time.Time) string { return t.Format(time.TimeOnly) }
-
-func (g *Group) notify(s Status) {
-	if g.Notify != nil {
-		g.Notify(s)
-	}
-}
-
-// starting tells Notify that Start runs, and returns a context that lets it know
-// what Start waits for.
-func (g *Group) starting(ctx context.Context) context.Context {
-	if g.Notify == nil {
-		return ctx
-	}
-	g.Notify(Status{State: string(starting)})
-	return context.WithValue(ctx, wire.WaitKey, wire.Waits(func(what string, until time.Time) {
-		if ctx.Err() == nil {
-			g.Notify(Status{State: string(starting), Waiting: what, Until: until})
-		}
-	}))
-}
-
-// progress returns what the drain plan tells of what is left.
-func (g *Group) progress(why error) func(left int, deadline time.Time) {
-	if g.Notify == nil {
-		return g.Drain.Progress
-	}
-	last, fell := 0, time.Now()
-	return func(left int, deadline time.Time) {
-		if g.Drain.Progress != nil {
-			g.Drain.Progress(left, deadline)
-		}
-		if left < last {
-			fell = time.Now()
-		}
-		last = left
-		g.Notify(Status{State: string(draining), Cause: why, Left: left, Falling: time.Since(fell) <= patience, Deadline: deadline})
-	}
-}
 
 const (
 	patience = 5 * time.Second  // for a drain, after each message
 	margin   = 90 * time.Second // for the rest of Start, after a wait: systemd's default
 )
 
-// Systemd is a [Group]'s Notify for a unit of Type=notify: READY=1, STOPPING=1,
-// and what systemctl status shows. While Start waits for a restart.Ledger or a
-// restart.Lock, TimeoutStartSec= is put off, to 90 s after the wait at the least;
-// in the drain TimeoutStopSec= is, as long as what is left becomes less. A drain
-// that is stuck gets no more time: 5 s after what is left was last seen to fall,
-// the last 5 s begin.
+// Systemd is a [Group]'s Notify for a systemd unit with Type=notify. It sends
 //
-// READY=1 says that Start has returned, and not that a server listens yet. Where
-// systemctl start must wait for that too, let systemd pass the socket.
+//	READY=1     when Start has returned and the tasks run
+//	STOPPING=1  when the stop begins
+//	STATUS=     what the group does, for systemctl status
 //
-// Where NOTIFY_SOCKET is not set, nothing happens.
+// It also asks for more time, beyond TimeoutStartSec= and TimeoutStopSec=. While Start
+// waits for a restart.Ledger or restart.Lock, it asks for 90 s after the wait. While
+// the drain makes progress, it asks for 5 s more. A stuck drain does not get more: systemd
+// may kill the process 10 s after what is left last fell, but not before
+// TimeoutStopSec= is over.
+//
+// READY=1 does not wait for the tasks. To send it only once a server accepts
+// connections, call net.Listen in Start and serve in a task, as the example does.
+// With a socket unit this is not needed.
+//
+// Systemd does nothing if NOTIFY_SOCKET is not set.
 func Systemd(s Status) {
 	lines := []string{status(s.String())}
 	switch s.State {
@@ -106,26 +46,29 @@ func Systemd(s Status) {
 			lines = append(lines, extend(patience))
 		}
 	}
-	// There is nobody to tell of an error: it is systemd that does not listen.
+	// An error means that systemd does not listen. The service can do nothing about it.
 	_, _ = daemon.SdNotify(false, strings.Join(lines, "\n"))
 }
 
-// status keeps text from others to its line: the next one would be a message.
+// status returns the message that shows text, which may come from others. A line
+// break in it would begin another message.
 func status(text string) string {
 	return fmt.Sprintf("STATUS=%.1000s", strings.ReplaceAll(text, "\n", "; "))
 }
 
-// extend is the message for which go-systemd has no constant.
+// extend returns the message that asks for time d from now. go-systemd has no constant
+// for it.
 func extend(d time.Duration) string {
 	return fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", d.Microseconds())
 }
 
-// Watchdog returns a task that tells systemd that the service is alive, for a
-// unit with WatchdogSec=. Three times in that time it asks alive, and passes on
-// only an answer of nil within half of it; another answer is seen in systemctl
-// status. Where alive does not return, nor does the task.
+// Watchdog returns a task for a unit with WatchdogSec=. It calls alive three times in
+// that period, and sends WATCHDOG=1 if alive returns nil within half of the period.
+// Otherwise it sends nothing but a status line with the error. After a whole period
+// without WATCHDOG=1, systemd kills the service.
 //
-// Without a watchdog the task returns at once. An alive of nil panics.
+// If alive blocks, so does the task. If the unit has no watchdog, the task returns
+// nil at once. A nil alive panics.
 func Watchdog(alive func(context.Context) error) func(context.Context) error {
 	if alive == nil {
 		panic("lifecycle: Watchdog: nil alive")
@@ -138,7 +81,7 @@ func Watchdog(alive func(context.Context) error) func(context.Context) error {
 		if period == 0 {
 			return nil
 		}
-		again := time.NewTicker(period / 3) // at half, a slow answer after a quick one were too late
+		again := time.NewTicker(period / 3) // at half, a slow answer after a quick one would be too late
 		defer again.Stop()
 		for well := true; ; {
 			well = ping(ctx, period/2, alive, well)
@@ -151,7 +94,7 @@ func Watchdog(alive func(context.Context) error) func(context.Context) error {
 	}
 }
 
-// ping reports whether all is well.
+// ping calls alive and sends what it answers. It reports whether all is well.
 func ping(ctx context.Context, within time.Duration, alive func(context.Context) error, before bool) (well bool) {
 	in, cancel := context.WithTimeout(ctx, within)
 	defer cancel()

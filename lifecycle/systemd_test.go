@@ -59,7 +59,7 @@ func TestNotify(t *testing.T) {
 			"9s running 0 false",
 			"20s draining 0 true",
 			"23s draining 4 true",  // the step, the tasks' one, and two within
-			"32s draining 3 false", // nobody has left since 24 s
+			"32s draining 3 false", // nothing has left since 24 s
 			"33s draining 0 true",
 		} {
 			if !slices.Contains(told, want) {
@@ -172,8 +172,8 @@ func TestWatchdog(t *testing.T) {
 	}
 }
 
-// However the answers vary within half of the period, they are passed on within
-// the period, and with time to spare.
+// If alive answers within half of the period, at any speed, systemd gets each answer
+// within the period, with time to spare.
 func TestWatchdogInTime(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", "")
 	t.Setenv("WATCHDOG_USEC", "1200000")

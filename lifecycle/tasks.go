@@ -2,55 +2,36 @@ package lifecycle
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"reflect"
-	"slices"
-	"sync"
 	"sync/atomic"
-	"time"
 
-	"github.com/evenkeel-go/evenkeel/internal/count"
 	"github.com/evenkeel-go/evenkeel/internal/labels"
 	"github.com/evenkeel-go/evenkeel/internal/logs"
+	"github.com/evenkeel-go/evenkeel/internal/panics"
 	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
 // tasks is the set of goroutines of a running group, and the context they share:
 // Run's context without its cancellation. close cancels it.
 type tasks struct {
+	// init and logTo set these before any task can start. Nothing changes them later.
 	context.Context
-	cancel context.CancelCauseFunc
-	owner  string
-	queue  logs.Queue   // keeps a handler that blocks or panics out of the way
-	log    *slog.Logger // the group's Logger, by way of queue; without one, discard
-	loud   *slog.Logger // log; without a Logger slog.Default in main's group, else nil
-
+	cancel   context.CancelCauseFunc
+	owner    string        // the label's path
+	log      *slog.Logger  // the group's Logger, by way of queue; without one, discard
+	loud     *slog.Logger  // log; without a Logger slog.Default in main's group, else nil
 	slots    chan struct{} // a token for each live task; nil without a Limit
 	stopping chan struct{} // closed when the stop begins; nil without a Limit
+	wake     chan struct{} // wakes wait; has room for one
 
-	within count.Count   // the live tasks, and before the launch Run itself
-	wake   chan struct{} // has room for one: the last task has left, or the stop began
-
-	gaveUp atomic.Bool               // a Step has waited for as long as it could
-	until  atomic.Pointer[time.Time] // when the Step stops waiting; nil before it began
-
-	names atomic.Pointer[named] // the latest first
-
-	cause atomic.Pointer[error] // of the stop; nil before
-
-	mu       sync.Mutex
-	idle     chan struct{} // made by close, or nil if no task was live then; closed when the last one has left
-	failures []error
-	search   *search         // for the tasks that do not end
-	returned bool            // Run has: a failure is too late for it
-	soft     context.Context // made when Stopping first asks for it
-	tell     context.CancelCauseFunc
+	queue logs.Queue            // keeps a handler that blocks or panics out of the way
+	names atomic.Pointer[named] // the list of names, the latest first; it only grows
+	ending
 }
 
 func (t *tasks) init(ctx context.Context, limit int) {
-	t.mu.Lock() // a Step of another plan may stop what has not begun
+	t.mu.Lock() // another plan may run the group's Step before the launch
 	defer t.mu.Unlock()
 	t.Context, t.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	t.owner = labels.Path(ctx)
@@ -58,7 +39,7 @@ func (t *tasks) init(ctx context.Context, limit int) {
 	if limit > 0 {
 		t.slots, t.stopping = make(chan struct{}, limit), make(chan struct{})
 	}
-	t.within.TryEnter() // Run's own, until launched: so the first tasks' end is not taken for that of all
+	t.within.TryEnter() // Run's own hold until the launch is over: the first tasks may end before the last start
 }
 
 // groupKey is the key of the tasks that a context belongs to.
@@ -76,8 +57,8 @@ func (t *tasks) Value(key any) any {
 	return t.Context.Value(key)
 }
 
-// Soft implements [wire.Soft]. Inside a task of another group, it ends with that
-// group's too: who waits for that one's stop wants to be told through both.
+// Soft implements [wire.Soft]. If the group runs inside a task of another group,
+// that group's stop ends soft too.
 func (t *tasks) Soft() (soft, owner context.Context) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -94,8 +75,8 @@ func (t *tasks) Soft() (soft, owner context.Context) {
 	return t.soft, t
 }
 
-// start starts a task. If there is no slot, it calls waits, if that is not nil,
-// and waits for one, until the stop begins or until is closed.
+// start starts a task. If no slot is free, it calls waits (unless nil) and then waits
+// for a slot, until the stop begins or until is closed.
 func (t *tasks) start(k task, until <-chan struct{}, waits func()) error {
 	if t.slots != nil && !t.acquire(until, waits) {
 		return ErrStopped
@@ -108,16 +89,15 @@ func (t *tasks) start(k task, until <-chan struct{}, waits func()) error {
 	return nil
 }
 
-// run is a task's goroutine. What waits for within waits for it. The
-// name's count is raised here and not in start: there, where each task's name is
-// read, it made Group and Go slower by 5 %, and here by nothing that can be measured.
+// run is a task's goroutine. Whoever waits for within waits for it. It raises the
+// name's count; in start, which reads each task's name, that cost 5 % of Group.Go.
 func (t *tasks) run(ctx *named, f func(context.Context) error) {
 	ctx.live.Add(1)
 	labels.Set(ctx)
-	labels.Call(ctx, t.loud, ctx.name, f, func(err error) { t.ended(ctx, err) })
+	panics.Call(ctx, t.loud, ctx.name, f, func(err error) { t.ended(ctx, err) })
 }
 
-// acquire reports whether it got a slot.
+// acquire waits for a slot, and reports whether it got one.
 func (t *tasks) acquire(until <-chan struct{}, waits func()) bool {
 	select {
 	case t.slots <- struct{}{}:
@@ -142,7 +122,7 @@ func (t *tasks) release() {
 	}
 }
 
-// ended counts a task out.
+// ended records the end of a task.
 func (t *tasks) ended(ctx *named, err error) {
 	if err != nil {
 		t.failed(ctx.name, err)
@@ -152,8 +132,9 @@ func (t *tasks) ended(ctx *named, err error) {
 	t.leave()
 }
 
-// failed begins the stop, unless err only says that it has begun. If Run has
-// returned, so that no caller receives err, it is logged even without a Logger.
+// failed records a failure and begins the stop, unless err only says that the stop
+// has begun. After Run has returned no caller receives err, so it is logged even
+// without a Logger.
 func (t *tasks) failed(name string, err error) {
 	if why := t.stopCause(); why != nil && obeyed(err, why) {
 		return
@@ -170,47 +151,19 @@ func (t *tasks) failed(name string, err error) {
 	t.logFailure(t, late, name, err)
 }
 
-// obeyed reports whether err says no more than that a stop was asked for, for
-// that cause: each of its branches ends in the cause or in context.Canceled. A
-// panic, a leak or what a restart cannot mend is more than that.
-func obeyed(err, why error) bool {
-	if same(err, why) {
-		return true
-	}
-	switch e := err.(type) {
-	case nil, *PanicError, *LeakError, interface{ Permanent() bool }:
-		return false
-	case interface{ Unwrap() []error }:
-		all := e.Unwrap()
-		return len(all) > 0 && !slices.ContainsFunc(all, func(err error) bool { return !obeyed(err, why) })
-	case interface{ Unwrap() error }:
-		return obeyed(e.Unwrap(), why)
-	}
-	return errors.Is(err, context.Canceled)
-}
-
-// same reports whether two errors are one. To compare errors of a type such as
-// []error by == would panic.
-func same(a, b error) bool {
-	if reflect.ValueOf(a).Comparable() {
-		return a == b
-	}
-	return reflect.DeepEqual(a, b)
-}
-
-// leave counts a task out, or Run's own hold.
+// leave ends one hold on within: a task's, or Run's own.
 func (t *tasks) leave() {
 	n, closed := t.within.Leave()
 	switch {
 	case n > 0:
 	case closed:
-		close(t.idle)
+		close(t.idle) // closeLive made it before it shut within
 	default:
 		wake(t.wake)
 	}
 }
 
-// wait returns at the stop, with its cause.
+// wait waits for the stop, and returns its cause.
 func (t *tasks) wait(ctx context.Context) error {
 	for {
 		if why := t.stopCause(); why != nil {
@@ -227,111 +180,10 @@ func (t *tasks) wait(ctx context.Context) error {
 	}
 }
 
+// live is how many tasks run, and during the launch Run's own hold.
 func (t *tasks) live() int {
 	n, _ := t.within.Within()
 	return n
 }
 
 func (t *tasks) quiet() bool { return t.live() == 0 }
-
-// stop begins the stop, and returns its cause: the first counts.
-func (t *tasks) stop(why error) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if first := t.stopCause(); first != nil {
-		return first
-	}
-	t.cause.Store(&why)
-	if t.stopping != nil {
-		close(t.stopping)
-	}
-	if t.tell != nil {
-		t.tell(why)
-	}
-	return why
-}
-
-func (t *tasks) stopCause() error {
-	if why := t.cause.Load(); why != nil {
-		return *why
-	}
-	return nil
-}
-
-// close takes no more tasks and cancels those that live.
-func (t *tasks) close(why error) {
-	why = t.stop(why)
-	if !t.closeQuiet() {
-		t.closeLive()
-	}
-	t.cancel(why)
-}
-
-// closeQuiet closes if no task is live, and reports whether that is so now.
-func (t *tasks) closeQuiet() bool { return t.within.ShutEmpty() }
-
-// closeLive closes while tasks are live, unless that was done.
-func (t *tasks) closeLive() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if _, closed := t.within.Within(); closed {
-		return
-	}
-	t.idle = make(chan struct{})
-	if t.within.Shut() == 0 { // the last one has left meanwhile
-		close(t.idle)
-	}
-	wake(t.wake)
-}
-
-// errReached is the cause if a plan that is not the group's own has its Step.
-var errReached = fmt.Errorf("lifecycle: a drain plan reached the tasks: %w", context.Canceled)
-
-// end is the group's Step.
-func (t *tasks) end(ctx context.Context) error {
-	if d, ok := ctx.Deadline(); ok {
-		t.until.Store(&d) // before the tasks' own drains begin
-	}
-	t.close(errReached)
-	if t.quiet() {
-		return nil
-	}
-	wire.Count(ctx, t, t.live)
-	select {
-	case <-t.idle:
-		return nil
-	case <-ctx.Done():
-		t.gaveUp.Store(true)
-		return context.Cause(ctx)
-	}
-}
-
-func (t *tasks) kill() {
-	t.close(errReached)
-	if t.quiet() {
-		return
-	}
-	t.gaveUp.Store(true)
-	t.mu.Lock()
-	if t.search == nil { // beside the last moments of the drain
-		t.search = look(t.owner)
-	}
-	t.mu.Unlock()
-	<-t.idle // the drain abandons this; then it ends with the last task, and says so
-}
-
-// result ends the wait for tasks, and joins what went wrong.
-func (t *tasks) result(drained error, deadline time.Time) error {
-	var leak error
-	if n := t.live(); n > 0 {
-		leak = t.leaked(n, deadline)
-		t.log.ErrorContext(t, "tasks left", "live", n, "error", leak)
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.returned = true
-	if len(t.failures) == 0 && drained == nil && leak == nil {
-		return nil
-	}
-	return errors.Join(append(t.failures, drained, leak)...)
-}

@@ -9,24 +9,28 @@ import (
 	"github.com/evenkeel-go/evenkeel/internal/labels"
 )
 
-// VerifyNone makes t fail if goroutines that the test started are left at its
-// end: tasks, streams, and whatever was started by a bare go, at any depth. It
-// waits half a second for them to end. Call it first in the test, and give the
-// context it returns, which is t's with a label, to the groups and streams under
-// test.
-//
-// It is right beside t.Parallel and in a test with subtests, as it looks for
-// the test's own goroutines; goleak looks at all of the process, sees also what
-// labels miss, and belongs in TestMain. Labels miss a goroutine that has never
-// run yet, one that a timer started (time.AfterFunc), one started under another
-// context that sets labels, and one that a package started earlier for all.
-//
-// A *testing.T is a t.
-func VerifyNone(t interface {
+// TestingT is the part of a *testing.T that [VerifyNone] needs.
+type TestingT interface {
 	Context() context.Context
 	Cleanup(func())
 	Errorf(format string, args ...any)
-}) context.Context {
+}
+
+// VerifyNone fails the test t if goroutines that it started are left at its end:
+// tasks, streams, and what they or the test started by a bare go. It gives them half
+// a second to end. Call it first in the test, and pass the context it returns to the
+// groups and streams under test. That is t's context with a profiler label, which
+// goroutines inherit.
+//
+// VerifyNone looks for the test's own goroutines only, so it works in parallel tests
+// and with subtests. It misses a goroutine
+//   - that has not run yet
+//   - that a timer started, as time.AfterFunc does
+//   - that was started under another context that sets labels
+//   - that a package started earlier, for all its users
+//
+// goleak sees those too, as it looks at the whole process. Use goleak in TestMain.
+func VerifyNone(t TestingT) context.Context {
 	owner := labels.Path(t.Context())
 	ctx := labels.With(t.Context(), owner, "")
 	labels.Set(ctx)
@@ -39,7 +43,8 @@ func VerifyNone(t interface {
 	return ctx
 }
 
-// settled returns what is left below owner after half a second at most.
+// settled waits until no goroutine is left below owner, for half a second at most.
+// It lists those that are left.
 func settled(owner string) string {
 	var found []labels.Found
 	var err error

@@ -29,7 +29,7 @@ func (r *recorder) end() string {
 	return r.errors.String()
 }
 
-// A planted leak proves that the checker sees, whoever planted it.
+// VerifyNone finds a planted leak, whatever planted it.
 func TestVerifyNone(t *testing.T) {
 	for _, tt := range []struct {
 		name  string

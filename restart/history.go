@@ -5,7 +5,7 @@ import (
 	"errors"
 	"time"
 
-	"github.com/evenkeel-go/evenkeel/internal/labels"
+	"github.com/evenkeel-go/evenkeel/internal/panics"
 	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
@@ -29,7 +29,7 @@ func (c cause) String() string {
 }
 
 func causeOf(err error, requested bool) cause {
-	var p *labels.PanicError
+	var p *panics.Error
 	switch {
 	case err == nil && requested:
 		return stopped

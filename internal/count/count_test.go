@@ -48,7 +48,7 @@ func TestCount(t *testing.T) {
 	}
 }
 
-// Nothing enters behind the shutting: once it is shut and empty it stays so.
+// Nothing enters after the shutting: a count that is shut and empty stays so.
 func TestCountConcurrent(t *testing.T) {
 	for range 200 {
 		var c Count

@@ -17,25 +17,25 @@ type Found struct {
 	Name  string
 	Count int
 
-	// Stack has a line for each call, innermost first: function file:line. It
-	// begins with the first call that belongs neither to the runtime nor to this
-	// library: where a goroutine parks says less than who made it wait.
+	// Stack has a line for each call, innermost first: function file:line. It begins
+	// with the first call outside the runtime and this library, as the code that waits
+	// says more than the place in the runtime.
 	Stack string
 
-	// Own is set if the stack has calls of the runtime and of this library only.
-	// Stack then shows them. The goroutine waits for others, which have names too.
+	// Own is set if all calls are the runtime's and this library's. Stack then shows
+	// them. Such a goroutine waits for others, which have names too.
 	Own bool
 }
 
-// Below lists the goroutines that bear owner's label or one below it. A goroutine
-// that never ran yet has no label and is missed.
+// Below lists the goroutines with owner's label or one below it. It misses a goroutine
+// that has not run yet, as that has no label.
 //
-// It reads the goroutine profile of the process: 1 to 4 µs for each goroutine. Do
-// not call it where a deadline is near.
+// It reads the goroutine profile of the process, which takes 1 to 4 µs for each
+// goroutine. Do not call it when a deadline is near.
 func Below(owner string) ([]Found, error) {
 	r := reader{owner: owner}
 	read := make(chan error)
-	go func() { // without a label: the profile does not show its own goroutine
+	go func() { // it has no label, as the search must not find itself
 		pprof.SetGoroutineLabels(context.Background())
 		read <- pprof.Lookup("goroutine").WriteTo(&r, 1)
 	}()
@@ -49,8 +49,8 @@ func Below(owner string) ([]Found, error) {
 	return r.found, nil
 }
 
-// A reader takes the text form of a goroutine profile, and keeps what is below
-// owner. The text has a block for each group of equal goroutines:
+// A reader reads a goroutine profile in its text form, and keeps what is below owner.
+// The text has a block for each set of equal goroutines:
 //
 //	2 @ 0x47b7ce 0x40f1fd 0x5 …
 //	# labels: {"evenkeel":"/1a/2b worker"}
@@ -58,12 +58,12 @@ func Below(owner string) ([]Found, error) {
 type reader struct {
 	owner string
 	found []Found
-	part  []byte // of a line whose end is still to come
+	part  []byte // the begin of a line that goes on in the next Write
 
-	count       int // of the block
+	count       int // the goroutines of the block
 	name        string
-	listed      bool            // the block's label is owner's or below
-	stack, rest strings.Builder // from the first call of others on; all calls
+	listed      bool            // the block's label is owner's or one below
+	stack, rest strings.Builder // stack begins at the first call outside; rest has all calls
 	loop        bool
 }
 
@@ -99,7 +99,7 @@ func (r *reader) line(line []byte) {
 	}
 }
 
-// label takes a list of quoted keys and values.
+// label reads the block's labels, a list of quoted keys and values.
 func (r *reader) label(list string) {
 	const quoted = `"` + key + `":`
 	_, value, ok := strings.Cut(list, "{"+quoted)
@@ -113,7 +113,7 @@ func (r *reader) label(list string) {
 	r.listed = r.owner != "" && (path == r.owner || strings.HasPrefix(path, r.owner+"/"))
 }
 
-// call takes the line of a call. Between its columns are one or more tabs.
+// call reads the line of a call. One or more tabs separate its columns.
 func (r *reader) call(line string) {
 	f := strings.FieldsFunc(line, func(c rune) bool { return c == '\t' })
 	if len(f) != 4 {
@@ -128,8 +128,8 @@ func (r *reader) call(line string) {
 	if r.stack.Len() > 0 || !ours(function) {
 		r.stack.WriteString(text)
 	}
-	// One goroutine takes the process's signals. It bears the label of the first
-	// that asked for any.
+	// The goroutine that receives all signals of the process has the label of the
+	// goroutine that first called signal.Notify. It is no leak of that.
 	r.loop = function == "os/signal.loop"
 }
 
@@ -150,7 +150,7 @@ func (r *reader) end() {
 // ours reports whether function is the runtime's or this library's.
 func ours(function string) bool {
 	const module = "github.com/evenkeel-go/evenkeel/"
-	for _, p := range [...]string{"runtime.", "internal/runtime/", module + "drain.", module + "lifecycle.", module + "restart.", module + "internal/labels."} {
+	for _, p := range [...]string{"runtime.", "internal/runtime/", module + "drain.", module + "lifecycle.", module + "restart.", module + "internal/labels.", module + "internal/panics."} {
 		if strings.HasPrefix(function, p) {
 			return true
 		}

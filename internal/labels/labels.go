@@ -1,5 +1,5 @@
-// Package labels runs functions in goroutines that can be found again: by
-// profiler labels, which every goroutine inherits from the one that started it.
+// Package labels finds the goroutines of an owner. Each has a profiler label, which it
+// inherits from the goroutine that started it.
 package labels
 
 import (
@@ -11,17 +11,17 @@ import (
 	"strings"
 )
 
-// key is the label. Its value is the path of an owner's ids, so that what is
-// found below an owner includes what its descendants own, a space, and a name.
-// It is one label, as a second would double the cost of making them.
+// key is the label's key. Its value is the owner's path, a space, and a name. The path
+// begins with the path of the owner above, so a search below an owner also finds
+// what its descendants own. A second label would double the cost.
 const key = "evenkeel"
 
 // Path returns the path of a new owner below the one that ctx is labelled with.
 func Path(ctx context.Context) string { return below(ctx, rand.Uint64()) }
 
-// PathOf returns the path of the function f below the owner that ctx is labelled
-// with. It is the same path each time, so that any number of goroutines that run f
-// make one label: a goroutine profile takes memory for each distinct label.
+// PathOf returns the path of the function f below the owner that ctx is labelled with.
+// It is the same each time. So all goroutines that run f have one label, as a
+// goroutine profile takes memory for each distinct label.
 func PathOf(ctx context.Context, f any) string {
 	return below(ctx, uint64(reflect.ValueOf(f).Pointer()))
 }
@@ -33,8 +33,8 @@ func below(ctx context.Context, id uint64) string {
 	return string(strconv.AppendUint(path, id, 32))
 }
 
-// With returns ctx with the label for goroutines of an owner. An empty name
-// leaves the one that ctx has.
+// With returns ctx with the label for goroutines of an owner. If name is empty, the
+// label keeps the name that ctx has.
 func With(ctx context.Context, owner, name string) context.Context {
 	if name == "" {
 		_, name = of(ctx)
@@ -48,5 +48,5 @@ func of(ctx context.Context) (owner, name string) {
 	return owner, name
 }
 
-// Set labels the calling goroutine, and so all that it starts, as ctx says.
+// Set gives the calling goroutine, and so all that it starts, the labels of ctx.
 func Set(ctx context.Context) { pprof.SetGoroutineLabels(ctx) }

@@ -2,15 +2,10 @@ package labels_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"log/slog"
-	"runtime"
 	"runtime/pprof"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -60,8 +55,8 @@ func TestBelow(t *testing.T) {
 
 func parked(free chan struct{}) { <-free }
 
-// Who waits inside this library is shown where its own code called it. One
-// without any is marked. The profile does not show its own goroutine.
+// A goroutine that waits inside this library is shown at its own code's call. If it
+// has none, it is marked. The profile does not show its own goroutine.
 func TestBelowOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g drain.Gate
@@ -101,40 +96,5 @@ func TestPathOf(t *testing.T) {
 	}
 	if !slices.Equal(paths[:3], paths[3:]) || len(slices.Compact(slices.Sorted(slices.Values(paths)))) != 3 {
 		t.Errorf("a path is not that of owner and function: %q", paths)
-	}
-}
-
-func TestCall(t *testing.T) {
-	for _, tt := range []struct {
-		name string
-		f    func(context.Context) error
-		want error
-	}{
-		{"nil", func(context.Context) error { return nil }, nil},
-		{"error", func(context.Context) error { return io.EOF }, io.EOF},
-		{"panic", func(context.Context) error { panic(io.EOF) }, nil},
-		{"Goexit", func(context.Context) error { runtime.Goexit(); return nil }, ErrGoexit},
-	} {
-		var log strings.Builder
-		var got []error
-		var wg sync.WaitGroup
-		wg.Go(func() {
-			Call(t.Context(), slog.New(slog.NewTextHandler(&log, nil)), "x", tt.f, func(err error) { got = append(got, err) })
-		})
-		wg.Wait()
-		var p *PanicError
-		if len(got) != 1 || got[0] != tt.want && !errors.As(got[0], &p) {
-			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
-		}
-		wg.Go(func() { // without a Logger it is the same
-			Call(t.Context(), nil, "x", tt.f, func(err error) { got = append(got, err) })
-		})
-		wg.Wait()
-		if len(got) != 2 || fmt.Sprint(got[0]) != fmt.Sprint(got[1]) {
-			t.Errorf("%s: without a Logger: %v", tt.name, got)
-		}
-		if isPanic := p != nil; isPanic != strings.Contains(log.String(), "TestCall") || isPanic != strings.HasPrefix(tt.name, "panic") {
-			t.Errorf("%s: panic %v, log %q", tt.name, isPanic, &log)
-		}
 	}
 }

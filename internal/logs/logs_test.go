@@ -88,7 +88,7 @@ func TestQueueOrderAndTime(t *testing.T) {
 	})
 }
 
-// A handler that panics, or ends its goroutine, costs its line only.
+// If a handler panics or ends its goroutine, only its line is lost.
 func TestQueueHandlerFails(t *testing.T) {
 	var q Queue
 	h, all := seen()
@@ -110,8 +110,8 @@ func TestQueueHandlerFails(t *testing.T) {
 	}
 }
 
-// A handler that blocks holds up neither the caller nor Flush. The queue is
-// bounded, and says what it dropped.
+// A handler that blocks delays neither the caller nor Flush. The queue is bounded, and
+// logs how many lines it dropped.
 func TestQueueBlocked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var q Queue

@@ -1,5 +1,5 @@
-// Package logs decides where log lines go, and keeps a slow handler out of the
-// way of what it reports on.
+// Package logs decides where log lines go, and keeps a slow handler from delaying the
+// code that logs.
 package logs
 
 import (
@@ -16,7 +16,7 @@ func Quiet(log *slog.Logger) *slog.Logger {
 }
 
 // Loud returns log. If log is nil, it returns a Logger that passes Warn and above
-// to slog.Default, as it is when a line is written. It is for what no caller
+// to slog.Default, as it is when the line is written. Use it for what no caller
 // receives as an error.
 func Loud(log *slog.Logger) *slog.Logger {
 	if log == nil {
@@ -25,7 +25,8 @@ func Loud(log *slog.Logger) *slog.Logger {
 	return log
 }
 
-// A loud handler is slog.Default's from Warn on, with what With added.
+// A loud handler is slog.Default's from Warn on, with the attributes and groups added
+// so far.
 type loud struct {
 	with func(slog.Handler) slog.Handler
 }

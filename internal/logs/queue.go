@@ -8,17 +8,17 @@ import (
 	"time"
 )
 
-// A Queue writes log lines in its own goroutine. A handler that blocks, is
-// slow or panics does not hold up the goroutine that logs. The lines keep their
+// A Queue writes log lines in its own goroutine, so that a handler that is slow,
+// blocks or panics does not delay the goroutine that logs. The lines keep their
 // order, and each keeps the time of its event.
 //
 // The zero Queue is ready to use. Its methods may be called concurrently.
 type Queue struct {
 	mu      sync.Mutex
 	lines   []line
-	dropped int           // lines that found the queue full, and are not reported yet
-	busy    bool          // a goroutine writes
-	idle    chan struct{} // made by Flush; closed when no goroutine writes any more
+	dropped int           // lines that found the queue full; zero once reported
+	busy    bool          // a goroutine runs write
+	idle    chan struct{} // made by Flush; closed when busy becomes false
 }
 
 type line struct {
@@ -28,14 +28,14 @@ type line struct {
 }
 
 const (
-	// most bounds the lines that wait, in number. The next ones are dropped.
+	// most is how many lines may wait. Further ones are dropped.
 	most = 1 << 14
-	// moment is how long Flush waits at least. A healthy handler needs less.
+	// moment is how long Flush waits for a slow handler at least.
 	moment = 10 * time.Millisecond
 )
 
-// Logger returns a Logger whose lines log's handler writes, by way of the queue.
-// A Logger of any queue, and one that discards, is returned as it is.
+// Logger returns a Logger that writes to log's handler through the queue. It returns
+// log itself if that writes through a queue already, or discards.
 func (q *Queue) Logger(log *slog.Logger) *slog.Logger {
 	h := log.Handler()
 	if _, queued := h.(beside); queued || h == slog.DiscardHandler {
@@ -44,9 +44,9 @@ func (q *Queue) Logger(log *slog.Logger) *slog.Logger {
 	return slog.New(beside{h, q})
 }
 
-// Flush waits until all lines are written. It gives up at the time until, but
-// never sooner than after 10 ms. Lines that are left are written later, if the
-// process lives on.
+// Flush waits until all lines are written. It gives up at the time until, but not
+// before 10 ms have passed. The lines that are left are written later, if the process
+// lives on.
 func (q *Queue) Flush(until time.Time) {
 	q.mu.Lock()
 	if !q.busy {
@@ -66,13 +66,13 @@ func (q *Queue) Flush(until time.Time) {
 	}
 }
 
-// beside is a handler whose lines the queue's goroutine writes.
+// A beside handler passes its lines to the queue.
 type beside struct {
 	slog.Handler
 	queue *Queue
 }
 
-// Enabled leaves the question to the queue's goroutine: it is the handler's code.
+// Enabled is true: the queue's goroutine asks the handler, whose Enabled may block too.
 func (b beside) Enabled(context.Context, slog.Level) bool { return true }
 
 func (b beside) Handle(ctx context.Context, r slog.Record) error {
@@ -102,10 +102,10 @@ func (q *Queue) add(l line) {
 	}
 }
 
-// write writes lines until none is left. A handler that panics or ends its
-// goroutine costs its own line: another goroutine goes on with the next.
+// write writes lines until none is left. If a handler panics or ends the goroutine,
+// its line is lost, and another goroutine goes on with the next.
 func (q *Queue) write() {
-	pprof.SetGoroutineLabels(context.Background()) // it belongs to no task that has logged
+	pprof.SetGoroutineLabels(context.Background()) // it belongs to none of the tasks that log
 	over := false
 	defer func() {
 		if !over {
@@ -115,14 +115,14 @@ func (q *Queue) write() {
 	}()
 	for l, ok := q.next(); ok; l, ok = q.next() {
 		if l.Enabled(l.ctx, l.record.Level) {
-			_ = l.Handle(l.ctx, l.record) // a handler's error has no other place to go
+			_ = l.Handle(l.ctx, l.record) // no caller could use the error
 		}
 	}
 	over = true
 }
 
-// next takes the oldest line. Once there is room again, it says how many lines
-// were dropped. Without a line it ends the writing.
+// next takes the oldest line. If lines were dropped, it adds a line with their number.
+// If no line is left, it reports false, and the writing ends.
 func (q *Queue) next() (line, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

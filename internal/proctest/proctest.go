@@ -1,5 +1,5 @@
-// Package proctest runs programs that a test needs, each as a process: the
-// test binary again, with an environment variable that names the program.
+// Package proctest runs programs that a test needs in a child process. The process is
+// the test binary again, with an environment variable that names the program.
 package proctest
 
 import (
@@ -14,8 +14,8 @@ import (
 
 const env = "EVENKEEL_TEST_PROGRAM"
 
-// Main runs the program that the process was started for, and does not return
-// from it. In the test binary itself it does nothing. Call it first in TestMain.
+// Main runs the named program in a child process, and then exits. In the test process
+// itself it does nothing. Call it first in TestMain.
 func Main(programs map[string]func()) {
 	if name := os.Getenv(env); name != "" {
 		programs[name]()
@@ -23,7 +23,7 @@ func Main(programs map[string]func()) {
 	}
 }
 
-// Env is the variable that makes the test binary the named program.
+// Env returns the variable that makes the test binary run the named program.
 func Env(name string) string { return env + "=" + name }
 
 // A Process is a program under test.
@@ -34,14 +34,14 @@ type Process struct {
 	done chan error
 }
 
-// Start starts the named program, in front of the words of prefix where there
-// are any, and ends it with the test at the latest.
+// Start starts the named program. The words of prefix, if any, precede it, as those of
+// nohup do. The program is killed when the test ends.
 func Start(t *testing.T, name string, prefix ...string) *Process {
 	t.Helper()
 	return Pass(t, nil, name, prefix...)
 }
 
-// Pass is Start with open files, which the program has as descriptors 3 and up.
+// Pass is Start with open files, which the program gets as descriptors 3 and up.
 func Pass(t *testing.T, files []*os.File, name string, prefix ...string) *Process {
 	t.Helper()
 	self, err := os.Executable()
@@ -77,8 +77,8 @@ func (p *Process) Expect(want string) {
 	}
 }
 
-// After reads the program's lines until one begins with prefix, and returns what
-// follows in it.
+// After reads the program's lines until one begins with prefix, and returns the rest
+// of that line.
 func (p *Process) After(prefix string) string {
 	p.t.Helper()
 	for {
@@ -87,7 +87,7 @@ func (p *Process) After(prefix string) string {
 			return rest
 		}
 		if err != nil {
-			p.t.Fatalf("the program ended without saying %q: %q, %v", prefix, line, err)
+			p.t.Fatalf("the program ended before it printed %q: %q, %v", prefix, line, err)
 		}
 	}
 }
@@ -100,15 +100,15 @@ func (p *Process) Signal(s os.Signal) {
 	}
 }
 
-// Ended waits for the program's end, and returns what it said since the last
-// Expect, and its exit status: 128 + n where it died of signal n.
+// Ended waits for the program to end. It returns what the program printed after the
+// last Expect or After, and its exit status, which is 128 + n if signal n killed it.
 func (p *Process) Ended() (string, int) {
 	p.t.Helper()
 	select {
 	case err := <-p.done:
 		p.done <- err
 	case <-time.After(20 * time.Second):
-		p.t.Fatal("the program does not end")
+		p.t.Fatal("the program did not end within 20 s")
 	}
 	rest, err := io.ReadAll(p.out)
 	if err != nil {

@@ -1,7 +1,7 @@
 package wire
 
-// Within calls visit with err and all that it wraps. errors.As stops at the
-// first of a type, which may say less than one beside it in a join.
+// Within calls visit with err and with each error that it wraps. errors.As stops at
+// the first of a type, but the next one in a join may say more.
 func Within(err error, visit func(error)) {
 	if err == nil {
 		return
@@ -17,8 +17,8 @@ func Within(err error, visit func(error)) {
 	}
 }
 
-// IsPermanent reports whether a restart cannot mend err: restart.Permanent marks
-// such errors, and the types of others may have its method.
+// IsPermanent reports whether a restart cannot mend err. restart.Permanent marks such
+// errors, and any error type may have its method.
 func IsPermanent(err error) (found bool) {
 	Within(err, func(e error) {
 		p, ok := e.(interface{ Permanent() bool })

@@ -1,7 +1,7 @@
-// Package wire holds the context keys through which the other packages find each
-// other: the state of the signal hook, the gate that announces a stop, the drain
-// that counts what is left to wait for, and the function that shows what a start
-// waits for.
+// Package wire holds the context keys by which the other packages find each other:
+// when a stop was requested, who announces it, who counts the work that is left, and
+// who wants to know that a start waits.
+//
 // A context keeps these values through [context.WithoutCancel].
 package wire
 
@@ -12,8 +12,8 @@ import (
 
 type key int
 
-// The keys. A context type that answers one of them in its Value
-// method spares a layer of context.WithValue.
+// The keys. Some context types answer one in their Value method, which saves a layer of
+// context.WithValue.
 const (
 	StopKey   key = iota // a *Stop
 	SoftKey              // a Soft
@@ -24,9 +24,9 @@ const (
 
 // A Stop is the state of a signal hook.
 type Stop struct {
-	Asked func() time.Time // when a stop was first asked for; zero while none was
-	Force context.Context  // ends when it was asked for again
-	Err   func() error     // of the hook's own context, which also an outer one may end
+	Asked func() time.Time // when a stop was first requested; zero before that
+	Force context.Context  // ends at the second request
+	Err   func() error     // the Err of the hook's context, which may end without a request
 }
 
 // StopOf returns the Stop in ctx, or one that never happens.
@@ -38,39 +38,39 @@ func StopOf(ctx context.Context) Stop {
 	return Stop{Asked: func() time.Time { return time.Time{} }, Force: none, Err: none.Err}
 }
 
-// Soft is who announces a stop before it cancels anything.
+// A Soft announces a stop before it cancels anything.
 type Soft interface {
-	// Soft returns a context that ends when the stop is announced, and the one
-	// that it announces the end of.
+	// Soft returns a context that ends when the stop is announced, and the owner,
+	// which is the context that will end.
 	Soft() (soft, owner context.Context)
 }
 
-// Counts is who wants to know how much a drain still waits for.
+// A Counts collects what a drain still waits for.
 type Counts interface {
-	// Count is called with what counts the work, which one key stands for.
+	// Count adds the function that counts some work. The key identifies the work.
 	Count(key any, left func() int)
 }
 
-// Count tells the drain of ctx, if there is one, what counts the work that one
-// of its steps waits for.
+// Count passes left, which counts the work that a step waits for, to the drain of ctx
+// if there is one.
 func Count(ctx context.Context, key any, left func() int) {
 	if c, ok := ctx.Value(CountsKey).(Counts); ok {
 		c.Count(key, left)
 	}
 }
 
-// Until returns when the drain of ctx, if there is one, stops waiting for the work
-// that ctx belongs to; else the zero time.
+// Until returns when the drain of ctx stops waiting for the work that ctx belongs to.
+// Without a drain it is zero.
 func Until(ctx context.Context) time.Time {
 	until, _ := ctx.Value(UntilKey).(time.Time)
 	return until
 }
 
-// Waits is called when a start waits: for what, and until when. If that is not
-// known, until is the zero time, and the call is repeated every few seconds.
+// A Waits is called when a start waits: for what, and until when. If the end is not
+// known, until is zero, and the call is repeated every few seconds of the wait.
 type Waits = func(what string, until time.Time)
 
-// Wait tells the Waits in ctx, if there is one.
+// Wait calls the Waits in ctx, if there is one.
 func Wait(ctx context.Context, what string, until time.Time) {
 	if w, ok := ctx.Value(WaitKey).(Waits); ok && w != nil {
 		w(what, until)

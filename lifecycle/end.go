@@ -1,0 +1,182 @@
+package lifecycle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/evenkeel-go/evenkeel/internal/count"
+	"github.com/evenkeel-go/evenkeel/internal/wire"
+)
+
+// ending is how far the end of the tasks has come. Each word changes once, in the
+// order of the fields, except that within counts:
+//
+//	cause    stop    the stop begins
+//	until    end     the group's Step began, if it has a deadline
+//	within   close   shut: no task enters any more
+//	gaveUp   end     the Step or Kill could not wait for all
+//
+// Each of these is read without mu. A reader that misses a change does what it would
+// have done a moment earlier, and that is safe: nothing enters within once it is shut,
+// and close waits for all that entered before.
+type ending struct {
+	cause  atomic.Pointer[error]     // of the stop; nil before it
+	until  atomic.Pointer[time.Time] // when the Step stops waiting; nil before it began
+	within count.Count               // the live tasks, and Run's own hold during the launch
+	gaveUp atomic.Bool               // a Step stopped waiting while tasks were live
+
+	mu sync.Mutex // guards what follows, and stop
+
+	// idle is closed when the last task has left. It is nil unless within was shut
+	// while tasks were live, and is set before that. So a goroutine that has seen
+	// within shut, or that returned from close and finds live tasks, reads it without mu.
+	idle     chan struct{}
+	failures []error
+	search   *search // for the tasks that do not end
+	returned bool    // Run has returned, so a failure comes too late for it
+
+	soft context.Context // made when Stopping first asks for it
+	tell context.CancelCauseFunc
+}
+
+// stop begins the stop with the cause why, unless it has begun. It returns the
+// cause that counts, which is the first.
+func (t *tasks) stop(why error) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if first := t.stopCause(); first != nil {
+		return first
+	}
+	t.cause.Store(&why)
+	if t.stopping != nil {
+		close(t.stopping)
+	}
+	if t.tell != nil {
+		t.tell(why)
+	}
+	return why
+}
+
+func (t *tasks) stopCause() error {
+	if why := t.cause.Load(); why != nil {
+		return *why
+	}
+	return nil
+}
+
+// close begins the stop if it has not begun, takes no more tasks, and cancels the
+// tasks' contexts.
+func (t *tasks) close(why error) {
+	why = t.stop(why)
+	if !t.closeQuiet() {
+		t.closeLive()
+	}
+	t.cancel(why)
+}
+
+// closeQuiet shuts within if no task is live, and reports whether it is shut and
+// empty now.
+func (t *tasks) closeQuiet() bool { return t.within.ShutEmpty() }
+
+// closeLive shuts within while tasks are live, unless it is shut already.
+func (t *tasks) closeLive() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, closed := t.within.Within(); closed {
+		return
+	}
+	t.idle = make(chan struct{})
+	if t.within.Shut() == 0 { // the last task left before it could see the shutting
+		close(t.idle)
+	}
+	wake(t.wake)
+}
+
+// errReached is the cause of the stop if a plan other than the group's own runs the
+// group's Step.
+var errReached = fmt.Errorf("lifecycle: a drain plan reached the tasks: %w", context.Canceled)
+
+// end is the Stop of the group's Step.
+func (t *tasks) end(ctx context.Context) error {
+	if d, ok := ctx.Deadline(); ok {
+		t.until.Store(&d) // before the tasks' own drains begin
+	}
+	t.close(errReached)
+	if t.quiet() {
+		return nil
+	}
+	wire.Count(ctx, t, t.live)
+	select {
+	case <-t.idle:
+		return nil
+	case <-ctx.Done():
+		t.gaveUp.Store(true)
+		return context.Cause(ctx)
+	}
+}
+
+// kill is the Kill of the group's Step.
+func (t *tasks) kill() {
+	t.close(errReached)
+	if t.quiet() {
+		return
+	}
+	t.gaveUp.Store(true)
+	t.mu.Lock()
+	if t.search == nil { // it goes on beside the end of the drain
+		t.search = look(t.owner)
+	}
+	t.mu.Unlock()
+	<-t.idle // the drain abandons this call, which then returns with the last task
+}
+
+// result returns what Run returns: the failures, the error of the drain, and the
+// leak, joined.
+func (t *tasks) result(drained error, deadline time.Time) error {
+	var leak error
+	if n := t.live(); n > 0 {
+		leak = t.leaked(n, deadline)
+		t.log.ErrorContext(t, "tasks left", "live", n, "error", leak)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.returned = true
+	if len(t.failures) == 0 && drained == nil && leak == nil {
+		return nil
+	}
+	return errors.Join(append(t.failures, drained, leak)...)
+}
+
+// obeyed reports whether err only says that the stop with the cause why has begun:
+// each branch of err ends in why or in context.Canceled. A panic, a leak or a
+// permanent error says more.
+func obeyed(err, why error) bool {
+	if same(err, why) {
+		return true
+	}
+	switch e := err.(type) {
+	case nil, *PanicError, *LeakError, interface{ Permanent() bool }:
+		return false
+	case interface{ Unwrap() []error }:
+		all := e.Unwrap()
+		return len(all) > 0 && !slices.ContainsFunc(all, func(err error) bool { return !obeyed(err, why) })
+	case interface{ Unwrap() error }:
+		return obeyed(e.Unwrap(), why)
+	}
+	return errors.Is(err, context.Canceled)
+}
+
+// same reports whether two errors are equal. Errors of a type such as []error cannot
+// be compared by ==, which would panic.
+func same(a, b error) bool {
+	if reflect.ValueOf(a).Comparable() {
+		return a == b
+	}
+	return reflect.DeepEqual(a, b)
+}
