@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"log"
 	"log/slog"
 	"runtime"
 	"strings"
@@ -38,8 +39,8 @@ func (b *buffer) String() string {
 // defaultLog returns what goes to slog.Default in the test.
 func defaultLog(t *testing.T) *buffer {
 	var b buffer
-	before := slog.Default()
-	t.Cleanup(func() { slog.SetDefault(before) })
+	before, out := slog.Default(), log.Writer() // SetDefault takes that too
+	t.Cleanup(func() { slog.SetDefault(before); log.SetOutput(out) })
 	slog.SetDefault(slog.New(slog.NewTextHandler(&b, nil)))
 	return &b
 }

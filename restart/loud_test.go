@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -24,6 +25,7 @@ func TestLoudByDefault(t *testing.T) { synctest.Test(t, loudByDefault) }
 func loudByDefault(t *testing.T) {
 	var b bytes.Buffer
 	before := slog.Default()
+	defer log.SetOutput(log.Writer()) // SetDefault takes that too
 	defer slog.SetDefault(before)
 	slog.SetDefault(slog.New(slog.NewTextHandler(&b, nil)))
 	policy := restart.Policy{Min: time.Minute, Max: time.Minute, Stable: time.Hour} // a ledger has no bubble's clock: tests take less

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"log"
 	"log/slog"
 	"runtime"
 	"strings"
@@ -43,13 +44,14 @@ func seen() (handle, func() []string) {
 // Without a Logger, Warn and above go to slog.Default as it is when the line is
 // written, and lesser lines go nowhere.
 func TestLoud(t *testing.T) {
-	log := Loud(nil).With("a", 1).WithGroup("g").With("b", 2)
+	l := Loud(nil).With("a", 1).WithGroup("g").With("b", 2)
 	var b bytes.Buffer
 	before := slog.Default()
+	defer log.SetOutput(log.Writer()) // SetDefault takes that too
 	defer slog.SetDefault(before)
 	slog.SetDefault(slog.New(slog.NewTextHandler(&b, nil)))
-	log.Info("progress")
-	log.Warn("trouble")
+	l.Info("progress")
+	l.Warn("trouble")
 	if got := b.String(); strings.Contains(got, "progress") || !strings.Contains(got, "msg=trouble a=1 g.b=2") {
 		t.Errorf("slog.Default got %q", got)
 	}
