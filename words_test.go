@@ -12,10 +12,6 @@ import (
 	"testing"
 )
 
-// unclean are the folders whose comments still have constructions of the word list.
-// Take a folder off when go test -v -run TestWords counts 0 in it.
-var unclean = []string{"drain", "internal/judges", "lifecycle", "lifecycle/timeline", "restart"}
-
 // A construction is a row of CONTRIBUTING.md's word list.
 type construction struct {
 	text, instead string
@@ -105,7 +101,6 @@ func prose(name string, source []byte) (string, error) {
 // Comments and pages have no construction of the word list.
 func TestWords(t *testing.T) {
 	list := wordList(t)
-	counts := map[string]int{}
 	err := filepath.WalkDir(".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			if name == ".git" || entry != nil && entry.Name() == "testdata" {
@@ -121,20 +116,13 @@ func TestWords(t *testing.T) {
 			return err
 		}
 		text, err := prose(name, source)
-		dir := filepath.ToSlash(filepath.Dir(name))
 		for at, c := range find(list, text) {
-			counts[dir]++
-			if !slices.Contains(unclean, dir) || strings.HasSuffix(name, ".md") {
-				t.Errorf("%s:%d: %q: write %s", name, strings.Count(text[:at], "\n")+1, c.text, c.instead)
-			}
+			t.Errorf("%s:%d: %q: write %s", name, strings.Count(text[:at], "\n")+1, c.text, c.instead)
 		}
 		return err
 	})
 	if err != nil {
 		t.Fatal(err)
-	}
-	for _, dir := range unclean {
-		t.Logf("%s: %d", dir, counts[dir])
 	}
 }
 

@@ -123,7 +123,7 @@ func (w *twin) step() {
 	}
 }
 
-// any returns one who joined, if there is one.
+// any returns a visit that joined, if there is one.
 func (w *twin) any() *visit {
 	if len(w.in) == 0 {
 		return nil

@@ -54,7 +54,7 @@ func TestServerOrder(t *testing.T) {
 		if err := <-sse; err != nil {
 			t.Errorf("a stream: %v", err)
 		}
-		for begin := time.Now(); !hooked.Load(); time.Sleep(ms) { // in a goroutine of its own
+		for begin := time.Now(); !hooked.Load(); time.Sleep(ms) { // they run in a goroutine
 			if time.Since(begin) > 5*time.Second {
 				t.Fatal("the hooks did not run")
 			}

@@ -28,7 +28,7 @@ type Group struct {
 	Start func(context.Context) error
 
 	// Drain is the plan for the stop. Put the group's Step into the phase in which
-	// the tasks should end. Without it, they end in a last phase of their own. That
+	// the tasks should end. Without it, they end in a separate last phase. That
 	// gets what the other phases leave, and its Reserve is a second, or a tenth of
 	// the Budget if that is less. It never takes from the Reserves of the others.
 	Drain drain.Plan

@@ -15,7 +15,7 @@ type store struct {
 	db *sql.DB // nil before open
 
 	mu    sync.Mutex
-	added chan struct{} // closed at the next message; nil if no one waits
+	added chan struct{} // closed at the next message; nil if nothing waits
 }
 
 type message struct {

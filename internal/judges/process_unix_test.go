@@ -23,7 +23,7 @@ func installed(t *testing.T, name string) string {
 
 func find(name string) (path string, err error) {
 	if path, err = exec.LookPath(name); err != nil {
-		path, err = exec.LookPath("/usr/sbin/" + name) // which is not in everyone's PATH
+		path, err = exec.LookPath("/usr/sbin/" + name) // which may not be in PATH
 	}
 	return path, err
 }

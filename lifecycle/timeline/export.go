@@ -32,7 +32,7 @@ type jsonEvent struct {
 	Kind    Kind       `json:"kind"`
 	Process string     `json:"process"`
 	PID     int        `json:"pid,omitempty"`
-	About   string     `json:"about,omitempty"` // whom an order is for
+	About   string     `json:"about,omitempty"` // the process that an order is for
 	Session string     `json:"session,omitempty"`
 	Signal  string     `json:"signal,omitempty"`
 	Text    string     `json:"text"`

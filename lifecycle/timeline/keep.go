@@ -76,8 +76,8 @@ func (e *Event) also(l *line) {
 	}
 }
 
-// keep puts an event into its chain. Where there is no room, the oldest half of
-// the chains that cost nothing makes some; where that is not enough, e is not
+// keep puts an event into its chain. If there is no room, the oldest half of
+// the chains that cost nothing makes some; if that is not enough, e is not
 // kept, though its effects still are tied to its chain.
 func (t *Timeline) keep(e *Event) {
 	if t.spare <= 0 && !t.full {

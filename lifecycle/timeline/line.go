@@ -197,7 +197,7 @@ func (l *line) list() (list []string) {
 	return slices.Clone(list[:min(len(list), shown)])
 }
 
-// settle gives the attributes that count fields of their own.
+// settle moves the attributes that count into fields.
 func (l *line) settle() {
 	l.msg = short(strings.TrimSpace(l.msg), 4*longest)
 	l.isError = l.isError || l.severity() == 5

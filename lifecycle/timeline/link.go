@@ -16,7 +16,7 @@ type linker struct {
 	names     []string                  // of the latest services, for those that have two
 	sessions  *recent[string, *session]
 	boxes     *recent[string, *Process] // by container, its main process
-	told      *recent[string, *Event]   // what may be told again
+	told      *recent[string, *Event]   // what a later line may repeat
 	orders    []order                   // the last few
 	stopped   *Event                    // the latest stop of any process
 	begun     *Event                    // the latest start
@@ -90,7 +90,7 @@ func (k *linker) take(l *line) {
 	}
 }
 
-// twin reports whether l, which has no clock and no writer of its own, is a copy
+// twin reports whether l, which has neither a clock nor a writer, is a copy
 // of a line just before it that has.
 func (k *linker) twin(l *line) bool {
 	key := strings.Join([]string{strconv.Itoa(l.in.number), l.ruleName(), l.of, l.needs, l.signal, l.status, l.why}, "\x00")
@@ -114,7 +114,7 @@ func (l *line) copy() string {
 	return pidKey(l.box, l.pid) + "\x01" + l.msg
 }
 
-// detail notes a line that adds to what was told. It returns false if nothing was.
+// detail notes a line that adds to an earlier event. It returns false if there is none.
 func (k *linker) detail(l *line, events ...*Event) bool {
 	if e := k.stopped; e != nil && e.Input == l.in.Name && strings.HasPrefix(e.Process.Name, l.who) && l.after(e, serving) {
 		events = append(events, e)

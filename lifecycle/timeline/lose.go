@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// lose is a line about a connection that is nobody's session: what a process
+// lose is a line about a connection that belongs to no session: what a process
 // depends on is gone, or is there again.
 func (k *linker) lose(l *line, p *Process, kind Kind) {
 	switch kind {

@@ -162,7 +162,7 @@ func (k *linker) target(l *line, p *Process) *Process {
 			name = cmp.Or(l.of, p.Name+" worker")
 		}
 		q := k.process(pidKey(l.box, l.child), cmp.Or(name, "pid"), l.child, l.at)
-		if q.named = q.named || l.role == worker; l.role == worker && q.Name == p.Name { // known by a line of its own
+		if q.named = q.named || l.role == worker; l.role == worker && q.Name == p.Name { // a line names it
 			q.Name, q.service, q.named, q.parent = name, k.service(name), true, p
 		}
 		if l.rule != nil && q != p && q.parent == nil && l.kind != kindOrder {

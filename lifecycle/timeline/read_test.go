@@ -225,7 +225,7 @@ func TestRealLedger(t *testing.T) {
 }
 
 // A log writes n restarts of a service, each with a session that is cut, among
-// lines that say nothing, as long as somebody reads.
+// lines that say nothing, as long as it is read.
 type log struct {
 	bytes.Buffer
 	n, at int

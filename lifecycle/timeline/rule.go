@@ -46,7 +46,7 @@ const (
 	worker = "worker" // one of several, of a parent
 	sole   = "sole"   // there is one at a time: a start tells of the end before it
 	reload = "reload" // the signal does not end the process
-	detail = "detail" // adds to what was told, and is nothing by itself
+	detail = "detail" // adds to an earlier event, and is none by itself
 )
 
 // compile makes a rule ready. Its example is tried by try.

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// A session is somebody who is served.
+// A session is a client that a process serves.
 type session struct {
 	name           string
 	client, server *Process
@@ -24,7 +24,7 @@ func (k *linker) session(name string) *session {
 	return k.sessions.of(name, func() *session { return &session{name: name} })
 }
 
-// serve finds out who serves whom, and returns the session of a line.
+// serve finds out which process serves a session, and returns the session of a line.
 func (k *linker) serve(l *line, p *Process, kind Kind) *session {
 	if l.session == "" {
 		return nil

@@ -213,7 +213,7 @@ func (e *Event) bad() bool {
 	return e.Kind == kindCut || e.Kind == kindFailure || e.Kind == kindExit && (strings.Contains(e.Text, "killed by") || !strings.HasSuffix(e.Text, "status 0"))
 }
 
-// harm says what a chain did to whom, the failure before the cuts.
+// harm says what a chain did to sessions and programs, the failure before the cuts.
 func (v *view) harm(c *Chain) string {
 	var parts []string
 	for _, e := range c.Events {

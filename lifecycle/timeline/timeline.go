@@ -119,7 +119,7 @@ type Event struct {
 	spans   []place // further lines that tell it
 	seen    time.Time
 	noTime  bool   // no clock has told when it was
-	about   string // whom an order was for
+	about   string // the process that an order was for
 	signal  string
 	rule    string // of the table
 	harm    bool   // an exit that was bad
@@ -146,7 +146,7 @@ type Kind string
 
 // The kinds, in the order in which one usually leads to the next.
 const (
-	kindOrder     Kind = "order"  // somebody else is to stop
+	kindOrder     Kind = "order"  // another process is to stop
 	kindSignal    Kind = "signal" // received
 	kindStop      Kind = "stop"   // for another reason
 	kindFailure   Kind = "failure"
@@ -180,7 +180,7 @@ func Read(inputs ...Input) *Timeline {
 	return t
 }
 
-// Read reads the inputs to their ends, each in a goroutine of its own, and takes
+// Read reads the inputs to their ends, each in a separate goroutine, and takes
 // the lines in the order of their times; those of one process in the order in
 // which they stand. Lines that are out of order by more than 1,000 lines of their
 // input stay so. It needs memory for these and for what it finds, however long the

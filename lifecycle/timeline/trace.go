@@ -90,7 +90,7 @@ func (in *input) logged() bool {
 }
 
 // continues reports whether a line that belongs to the one before it is an event
-// of its own; else it may tell more about that.
+// by itself; else it may tell more about that.
 func (in *input) continues(l *line) bool {
 	head := in.before()
 	if head != nil {
