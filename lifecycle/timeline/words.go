@@ -16,7 +16,7 @@ const (
 )
 
 // words are the messages that are understood whole. Those about sessions count
-// where there is one.
+// if there is one.
 var words = map[string]Kind{
 	"stop":                    kindStop,
 	"drain began":             kindDrain,
