@@ -23,7 +23,9 @@ import (
 // that it made. The handler gets another one, which once left them behind.
 func TestServerRemovesUploads(t *testing.T) {
 	dir := t.TempDir()
-	t.Setenv("TMPDIR", dir)
+	for _, name := range []string{"TMPDIR", "TMP"} { // TMP is that of Windows
+		t.Setenv(name, dir)
+	}
 	spilled := make(chan int, 1)
 	web := &drain.Server{HTTP: &http.Server{}}
 	s := serve(t, web, nil)

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"syscall"
@@ -217,10 +218,11 @@ func (s *site) turnedAway() {
 	}
 }
 
-// refused reports whether the kernel refused a connection. It resets one that
-// waits to be accepted when the listener is closed.
+// refused reports whether the kernel refused a connection. It resets one that waits to
+// be accepted when the listener is closed. The numbers are those of Windows.
 func refused(err error) bool {
-	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET)
+	var no syscall.Errno
+	return errors.As(err, &no) && slices.Contains([]syscall.Errno{syscall.ECONNREFUSED, syscall.ECONNRESET, 10061, 10054}, no)
 }
 
 // A stopped is the result of a plan with the site's step alone.
