@@ -11,6 +11,77 @@ import (
 	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
+// validate finds before anything runs the errors that the drain would find in its
+// plan.
+func (g *Group) validate() error {
+	if len(g.Drain.Phases) == 0 {
+		return g.Drain.Validate()
+	}
+	return g.plan(g.Drain.Phases, nil).Validate()
+}
+
+// drain runs the plan, and then ends the tasks if no phase of the plan did: Step was
+// called, but is in none.
+func (g *Group) drain(ctx context.Context, why error) (*drain.Report, error) {
+	ctx = withStop(ctx, why)
+	progress := g.progress(why)
+	report, err := g.plan(g.Drain.Phases, progress).Run(ctx)
+	if g.tasks.closeQuiet() || g.tasks.gaveUp.Load() {
+		return &report, err
+	}
+	rest, late := g.plan(nil, progress).Run(ctx)
+	report.Deadline = rest.Deadline
+	report.Took = rest.Began.Add(rest.Took).Sub(report.Began)
+	report.Forced = rest.Forced
+	report.Results = append(report.Results, rest.Results...)
+	return &report, errors.Join(err, late)
+}
+
+// withStop returns ctx with the cause and the time of the stop. If a signal has set
+// them, they stay. All that follows shares the deadline that they give.
+func withStop(ctx context.Context, why error) context.Context {
+	if ctx.Err() == nil {
+		var end context.CancelCauseFunc
+		ctx, end = context.WithCancelCause(ctx)
+		end(why)
+	}
+	stop := wire.StopOf(ctx)
+	if !stop.Asked().IsZero() {
+		return ctx
+	}
+	now := time.Now()
+	stop.Asked = func() time.Time { return now }
+	return context.WithValue(ctx, wire.StopKey, &stop)
+}
+
+// plan returns the drain plan with these phases. It appends a phase for the tasks,
+// unless Step was called and there are phases which may have it.
+func (g *Group) plan(phases []drain.Phase, progress func(int, time.Time)) drain.Plan {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.stepped || len(phases) == 0 {
+		name := "tasks"
+		if slices.ContainsFunc(phases, func(p drain.Phase) bool { return p.Name == name }) {
+			name = "the group's tasks"
+		}
+		own := drain.Phase{Name: name, Steps: []drain.Step{g.step()}}
+		if len(phases) > 0 { // it must not take an equal share from the others
+			own.Timeout = max(cmp.Or(g.Drain.Budget, drain.DefaultBudget), 0)
+			free := own.Timeout
+			for _, p := range phases {
+				free -= p.Reserve
+			}
+			own.Reserve = max(min(time.Second, own.Timeout/10, free), 0)
+		}
+		phases = append(slices.Clip(phases), own)
+	}
+	log := g.Drain.Logger
+	if log == nil && g.Logger != nil {
+		log = g.tasks.log // it writes through the queue
+	}
+	return drain.Plan{Phases: phases, Budget: g.Drain.Budget, Progress: progress, Logger: log}
+}
+
 // Step returns the drain step that ends the tasks. It cancels their contexts with the
 // cause of the stop, and waits until all have returned. From then on Go returns
 // [ErrStopped].
@@ -47,24 +118,6 @@ func (g *Group) reached() bool {
 	return g.launched.Load()
 }
 
-// drain runs the plan, and then ends the tasks if no phase of the plan did.
-func (g *Group) drain(ctx context.Context, t *tasks, progress func(int, time.Time)) (*drain.Report, error) {
-	if len(g.Drain.Phases) == 0 {
-		report, err := g.plan(nil, progress).Run(ctx)
-		return &report, err
-	}
-	report, err := g.plan(g.Drain.Phases, progress).Run(ctx)
-	if t.closeQuiet() || t.gaveUp.Load() {
-		return &report, err
-	}
-	rest, late := g.plan(nil, progress).Run(ctx) // no phase of the plan ended the tasks
-	report.Deadline = rest.Deadline
-	report.Took = rest.Began.Add(rest.Took).Sub(report.Began)
-	report.Forced = rest.Forced
-	report.Results = append(report.Results, rest.Results...)
-	return &report, errors.Join(err, late)
-}
-
 // Report returns the report of the drain, and whether a drain has ended. It may be
 // called at any time. It returns false before the drain has ended, and if Run never
 // drained: Start failed, or ctx had ended before it, or the group's fields were not
@@ -73,63 +126,10 @@ func (g *Group) drain(ctx context.Context, t *tasks, progress func(int, time.Tim
 func (g *Group) Report() (drain.Report, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.report == nil {
-		return drain.Report{}, g.drained
+	if g.state != stopped || g.report == nil {
+		return drain.Report{}, g.state == stopped && g.drained
 	}
 	r := *g.report
 	r.Results = slices.Clone(r.Results)
 	return r, true
-}
-
-// stoppedAt returns ctx with the cause and the time of the stop. If a signal has set
-// them, they stay. All that follows shares the deadline that they give.
-func stoppedAt(ctx context.Context, why error, now time.Time) context.Context {
-	if ctx.Err() == nil {
-		var end context.CancelCauseFunc
-		ctx, end = context.WithCancelCause(ctx)
-		end(why)
-	}
-	stop := wire.StopOf(ctx)
-	if !stop.Asked().IsZero() {
-		return ctx
-	}
-	stop.Asked = func() time.Time { return now }
-	return context.WithValue(ctx, wire.StopKey, &stop)
-}
-
-// plan returns the drain plan with these phases. It appends a phase for the tasks,
-// unless Step was called and there are phases which may have it.
-func (g *Group) plan(phases []drain.Phase, progress func(int, time.Time)) drain.Plan {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if !g.stepped || len(phases) == 0 {
-		name := "tasks"
-		if slices.ContainsFunc(phases, func(p drain.Phase) bool { return p.Name == name }) {
-			name = "the group's tasks"
-		}
-		own := drain.Phase{Name: name, Steps: []drain.Step{g.step()}}
-		if len(phases) > 0 { // it must not take an equal share from the others
-			own.Timeout = max(cmp.Or(g.Drain.Budget, drain.DefaultBudget), 0)
-			free := own.Timeout
-			for _, p := range phases {
-				free -= p.Reserve
-			}
-			own.Reserve = max(min(time.Second, own.Timeout/10, free), 0)
-		}
-		phases = append(slices.Clip(phases), own)
-	}
-	log := g.Drain.Logger
-	if log == nil && g.Logger != nil {
-		log = g.tasks.log // it writes through the queue
-	}
-	return drain.Plan{Phases: phases, Budget: g.Drain.Budget, Progress: progress, Logger: log}
-}
-
-// validate finds before anything runs the errors that the drain would find in its
-// plan.
-func (g *Group) validate() error {
-	if len(g.Drain.Phases) == 0 {
-		return g.Drain.Validate()
-	}
-	return g.plan(g.Drain.Phases, nil).Validate()
 }

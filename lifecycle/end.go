@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/evenkeel-go/evenkeel/drain"
 	"github.com/evenkeel-go/evenkeel/internal/count"
 	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
@@ -17,7 +18,7 @@ import (
 // ending is how far the end of the tasks has come. Each word changes once, in the
 // order of the fields, except that within counts:
 //
-//	cause    stop    the stop begins
+//	begun    stop    the stop begins
 //	until    end     the group's Step began, if it has a deadline
 //	within   close   shut: no task enters any more
 //	gaveUp   end     the Step or Kill could not wait for all
@@ -26,16 +27,17 @@ import (
 // have done a moment earlier, and that is safe: nothing enters within once it is shut,
 // and close waits for all that entered before.
 type ending struct {
-	cause  atomic.Pointer[error]     // of the stop; nil before it
+	begun  atomic.Bool               // the stop has begun
 	until  atomic.Pointer[time.Time] // when the Step stops waiting; nil before it began
 	within count.Count               // the live tasks, and Run's own hold during the launch
 	gaveUp atomic.Bool               // a Step stopped waiting while tasks were live
 
-	mu sync.Mutex // guards what follows, and stop
+	mu    sync.Mutex // guards what follows, and stop
+	cause error      // of the stop; set before begun, so whoever saw that reads it without mu
 
-	// idle is closed when the last task has left. It is nil unless within was shut
-	// while tasks were live, and is set before that. So a goroutine that has seen
-	// within shut, or that returned from close and finds live tasks, reads it without mu.
+	// idle is closed when the last task has left. close sets it before it shuts within,
+	// and nothing else shuts that while a task is live. So a task that leaves and finds
+	// within shut reads idle without mu, and so does a caller of close after it.
 	idle     chan struct{}
 	failures []error
 	search   *search // for the tasks that do not end
@@ -53,7 +55,8 @@ func (t *tasks) stop(why error) error {
 	if first := t.stopCause(); first != nil {
 		return first
 	}
-	t.cause.Store(&why)
+	t.cause = why
+	t.begun.Store(true)
 	if t.stopping != nil {
 		close(t.stopping)
 	}
@@ -64,8 +67,8 @@ func (t *tasks) stop(why error) error {
 }
 
 func (t *tasks) stopCause() error {
-	if why := t.cause.Load(); why != nil {
-		return *why
+	if t.begun.Load() {
+		return t.cause
 	}
 	return nil
 }
@@ -73,30 +76,21 @@ func (t *tasks) stopCause() error {
 // close begins the stop if it has not begun, takes no more tasks, and cancels the
 // tasks' contexts.
 func (t *tasks) close(why error) {
-	why = t.stop(why)
-	if !t.closeQuiet() {
-		t.closeLive()
+	t.stop(why)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.closeQuiet() && t.idle == nil {
+		t.idle = make(chan struct{})
+		if t.within.Shut() == 0 { // the last task left before it could see the shutting
+			close(t.idle)
+		}
 	}
-	t.cancel(why)
+	t.cancel(t.cause)
 }
 
 // closeQuiet shuts within if no task is live, and reports whether it is shut and
 // empty now.
 func (t *tasks) closeQuiet() bool { return t.within.ShutEmpty() }
-
-// closeLive shuts within while tasks are live, unless it is shut already.
-func (t *tasks) closeLive() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if _, closed := t.within.Within(); closed {
-		return
-	}
-	t.idle = make(chan struct{})
-	if t.within.Shut() == 0 { // the last task left before it could see the shutting
-		close(t.idle)
-	}
-	wake(t.wake)
-}
 
 // errReached is the cause of the stop if a plan other than the group's own runs the
 // group's Step.
@@ -138,11 +132,11 @@ func (t *tasks) kill() {
 
 // result returns what Run returns: the failures, the error of the drain, and the
 // leak, joined.
-func (t *tasks) result(drained error, deadline time.Time) error {
+func (t *tasks) result(drained error, report *drain.Report) error {
 	var leak error
 	if n := t.live(); n > 0 {
-		leak = t.leaked(n, deadline)
-		t.log.ErrorContext(t, "tasks left", "live", n, "error", leak)
+		leak = t.leaked(n, report.Deadline)
+		t.log.ErrorContext(t.ctx, "tasks left", "live", n, "error", leak)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()

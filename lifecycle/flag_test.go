@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"os"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
 
+	"github.com/evenkeel-go/evenkeel/drain"
 	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
@@ -142,4 +144,28 @@ func TestHook(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The phase that a group adds for its tasks makes no valid plan invalid, and Run
+// names the field that is not valid before it runs anything.
+func FuzzGroupFields(f *testing.F) {
+	f.Add(0, int64(0), int64(0), int64(0), "requests")
+	f.Add(3, int64(time.Second), int64(time.Second), int64(time.Second), "tasks")
+	f.Add(-1, int64(-1), int64(1), int64(2), "")
+	f.Fuzz(func(t *testing.T, limit int, budget, timeout, reserve int64, name string) {
+		plan := drain.Plan{Budget: time.Duration(budget), Phases: []drain.Phase{{Name: name, Timeout: time.Duration(timeout), Reserve: time.Duration(reserve)}}}
+		valid := plan.Validate()
+		ran := false
+		g := Group{Limit: min(limit, 1<<10), Drain: plan, Start: func(context.Context) error { ran = true; return nil }}
+		ctx, cancel := context.WithCancel(t.Context())
+		g.Go("a", func(context.Context) error { return nil })
+		err := g.Run(ctx)
+		cancel()
+		if ok := valid == nil && limit >= 0; ok != ran || !ok && err == nil { // a drain of some ns may fail
+			t.Errorf("Run: %v, Start ran: %v; the plan: %v", err, ran, valid)
+		}
+		if limit < 0 && !strings.Contains(err.Error(), "Group.Limit") {
+			t.Error(err)
+		}
+	})
 }

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/evenkeel-go/evenkeel/drain"
 	"github.com/evenkeel-go/evenkeel/internal/panics"
@@ -62,30 +61,19 @@ type Group struct {
 	launched atomic.Bool
 
 	mu      sync.Mutex
-	state   state
+	state   State
 	queue   []task        // the tasks given before the launch
-	room    [3]task       // the queue's first array, as most groups are small
 	stepped bool          // Step was called, so the plan has a place for the tasks
 	done    chan struct{} // closed when Run ends; made by the first Run that waits for another
-	err     error         // what Run returns; set with the state stopped
-	drained bool          // a drain has ended
-	report  *drain.Report // the drain's report; nil if there was nothing to drain
+	err     error         // what Run returns
+	drained bool          // a drain has ended; published with the state stopped, as is report
+	report  *drain.Report // the drain's; nil if there was nothing to drain
 }
 
 type task struct {
 	name string
 	f    func(context.Context) error
 }
-
-type state string
-
-const (
-	idle     state = "" // Run was not called
-	starting state = "starting"
-	running  state = "running"
-	draining state = "draining"
-	stopped  state = "stopped"
-)
 
 // ErrStopped is what [Group.Go] returns for a task that will not run.
 var ErrStopped = errors.New("lifecycle: the group takes no more tasks")
@@ -124,8 +112,8 @@ func (g *Group) Go(name string, f func(ctx context.Context) error) error {
 }
 
 // enqueue keeps k for the launch, and reports whether it did: it does not if the
-// launch came first. A small queue needs no extra memory, and a large one grows in few
-// steps: with a plain append the bench's Group was 6 to 8 % slower.
+// launch came first. The queue grows in few steps: with a plain append the bench's
+// Group was 6 to 8 % slower.
 func (g *Group) enqueue(k task) (queued bool, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -134,10 +122,8 @@ func (g *Group) enqueue(k task) (queued bool, err error) {
 		return false, nil
 	case g.state == stopped:
 		return false, ErrStopped
-	case g.queue == nil:
-		g.queue = g.room[:0]
 	case len(g.queue) == cap(g.queue):
-		g.queue = slices.Grow(g.queue, max(13, 3*len(g.queue)))
+		g.queue = slices.Grow(g.queue, max(4, 3*len(g.queue)))
 	}
 	g.queue = append(g.queue, k)
 	return true, nil
@@ -172,7 +158,7 @@ func (g *Group) Run(ctx context.Context) error {
 	g.mu.Lock()
 	switch g.state {
 	case idle:
-		g.state = starting
+		g.state = Starting
 		g.mu.Unlock()
 		err := panics.ErrGoexit
 		defer func() {
@@ -218,9 +204,8 @@ func (g *Group) run(ctx context.Context) error {
 	if err := g.validate(); err != nil {
 		return err
 	}
-	var began time.Time // when the stop began
 	if t.loud != nil {
-		defer func() { g.flush(ctx, began) }()
+		defer g.flush(ctx)
 	}
 	if g.Start != nil {
 		if ctx.Err() != nil {
@@ -234,37 +219,33 @@ func (g *Group) run(ctx context.Context) error {
 		}
 	}
 	t.init(ctx, g.Limit)
-	g.launch(ctx, t)
-	why := t.wait(ctx)
-	began = time.Now()
+	g.launch(ctx)
+	select {
+	case <-ctx.Done():
+	case <-t.stopping: // a task failed, or all have returned
+	}
+	why := t.stop(context.Cause(ctx))
 	if g.Logger != nil {
 		t.log.InfoContext(ctx, "stop", stopAttrs(why)...)
 	}
-	g.notify(Status{State: string(draining), Cause: why, Falling: true})
-	var report *drain.Report
+	g.notify(Status{State: Draining, Cause: why, Falling: true})
 	var err error
 	if len(g.Drain.Phases) > 0 || !t.closeQuiet() {
-		report, err = g.drain(stoppedAt(ctx, why, began), t, g.progress(why))
+		g.report, err = g.drain(ctx, why)
 	}
-	g.mu.Lock()
-	g.report, g.drained = report, true
-	g.mu.Unlock()
-	t.cancel(why)
-	var deadline time.Time
-	if report != nil {
-		deadline = report.Deadline
-	}
-	return t.result(err, deadline)
+	g.drained = true
+	t.close(why)
+	return t.result(err, g.report)
 }
 
 // condition returns the state, and the cause of the stop if it has begun.
-func (g *Group) condition() (state, error) {
+func (g *Group) condition() (State, error) {
 	g.mu.Lock()
 	s := g.state
 	g.mu.Unlock()
 	why := g.tasks.stopCause()
-	if s == running && why != nil {
-		s = draining
+	if s == Running && why != nil {
+		s = Draining
 	}
 	return s, why
 }

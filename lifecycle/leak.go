@@ -32,24 +32,20 @@ type Leak struct {
 }
 
 func (e *LeakError) Error() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "lifecycle: %d tasks did not end", e.Live)
+	text := fmt.Sprintf("lifecycle: %d tasks did not end", e.Live)
 	if e.Live == 1 {
-		b.Reset()
-		b.WriteString("lifecycle: 1 task did not end")
+		text = "lifecycle: 1 task did not end"
 	}
-	for i, l := range e.Found {
-		sep := "; "
-		if i == 0 {
-			sep = ": "
-		}
+	sep := ": "
+	for _, l := range e.Found {
 		at, _, _ := strings.Cut(l.Stack, "\n")
 		if l.Stack == "" && l.Count > 0 {
 			at = "an unknown place, as its profiler labels were replaced or the profile came too late"
 		}
-		fmt.Fprintf(&b, "%s%s (%d) at %s", sep, l.Task, l.Count, at)
+		text += fmt.Sprintf("%s%s (%d) at %s", sep, l.Task, l.Count, at)
+		sep = "; "
 	}
-	return b.String()
+	return text
 }
 
 // A search looks for the goroutines of an owner, in a goroutine that ends with the
@@ -110,7 +106,7 @@ func (t *tasks) leaked(live int, by time.Time) error {
 		left[n.name] = int(n.live.Load())
 	}
 	e.Found = slices.DeleteFunc(e.Found, func(l Leak) bool {
-		if !strings.Contains(l.Stack, "lifecycle.(*tasks).run ") { // a task started it by a bare go
+		if !strings.Contains(l.Stack, "lifecycle.(*named).run ") { // a task started it by a bare go
 			return false
 		}
 		before := left[l.Task]

@@ -17,13 +17,13 @@ var discard = slog.New(slog.DiscardHandler)
 // logTo sets the loggers, as [Group.Logger] says. The main group is the one whose Run
 // gets the context of WithFlag or WithSignals itself.
 func (t *tasks) logTo(ctx context.Context, log *slog.Logger) {
+	t.log = discard
 	if log != nil {
+		t.queue = new(logs.Queue)
 		t.log = t.queue.Logger(log)
 		t.loud = t.log
-		return
-	}
-	t.log = discard
-	if _, main := ctx.(*flagged); main && ctx.Value(groupKey{}) == nil {
+	} else if _, main := ctx.(*flagged); main && ctx.Value(groupKey{}) == nil {
+		t.queue = new(logs.Queue)
 		t.loud = t.queue.Logger(logs.Loud(nil))
 	}
 }
@@ -33,7 +33,7 @@ func (t *tasks) logTo(ctx context.Context, log *slog.Logger) {
 func (t *tasks) logFailure(ctx context.Context, late bool, name string, err error) {
 	log := t.log
 	if late && log == discard {
-		log = t.queue.Logger(logs.Loud(nil))
+		log = new(logs.Queue).Logger(logs.Loud(nil))
 	}
 	if log == discard {
 		return
@@ -45,15 +45,16 @@ func (t *tasks) logFailure(ctx context.Context, late bool, name string, err erro
 	log.ErrorContext(ctx, "task failed", attrs...)
 }
 
-// flush waits until the lines are written, or until the deadline of a drain whose
-// stop began at began. If began is zero, the stop begins now.
-func (g *Group) flush(ctx context.Context, began time.Time) {
-	asked := wire.StopOf(ctx).Asked()
-	switch {
-	case !asked.IsZero():
-		began = asked
-	case began.IsZero():
-		began = time.Now()
+// flush waits until the lines are written, or until the drain's deadline. Without a
+// drain it is the one that a drain would have.
+func (g *Group) flush(ctx context.Context) {
+	var until time.Time
+	if g.report != nil {
+		until = g.report.Deadline
 	}
-	g.tasks.queue.Flush(began.Add(cmp.Or(g.Drain.Budget, drain.DefaultBudget)))
+	if until.IsZero() {
+		began := cmp.Or(wire.StopOf(ctx).Asked(), time.Now())
+		until = began.Add(cmp.Or(g.Drain.Budget, drain.DefaultBudget))
+	}
+	g.tasks.queue.Flush(until)
 }

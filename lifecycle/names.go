@@ -11,6 +11,7 @@ import (
 // is an element of a list.
 type named struct {
 	context.Context
+	tasks *tasks
 	name  string
 	next  *named
 	n     int           // the length of the list from here on
@@ -34,7 +35,7 @@ func (t *tasks) named(name string) *named {
 				return n
 			}
 		}
-		n := &named{name: name, next: head, n: 1}
+		n := &named{tasks: t, name: name, next: head, n: 1}
 		if head != nil {
 			n.n += head.n
 		}

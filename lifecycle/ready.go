@@ -13,7 +13,7 @@ func (g *Group) Readyz(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
 	state, why := g.condition()
-	if state == running {
+	if state == Running {
 		fmt.Fprintln(w, "ready")
 		return
 	}

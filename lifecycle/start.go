@@ -49,7 +49,8 @@ func (g *Group) start(ctx context.Context) error {
 
 // launch starts the queued tasks, unless a stop came first. It notifies when they
 // run, or at the Limit when as many run as it allows.
-func (g *Group) launch(ctx context.Context, t *tasks) {
+func (g *Group) launch(ctx context.Context) {
+	t := &g.tasks
 	unstarted := t.loud
 	if ctx.Err() != nil { // no task will run, and Run's caller knows why
 		t.stop(context.Cause(ctx))
@@ -57,14 +58,14 @@ func (g *Group) launch(ctx context.Context, t *tasks) {
 	}
 	g.mu.Lock()
 	queue := g.queue
-	g.queue, g.state = nil, running
+	g.queue, g.state = nil, Running
 	g.launched.Store(true)
 	g.mu.Unlock()
 	told := false
 	tell := func() {
 		if !told {
 			told = true
-			g.notify(Status{State: string(running)})
+			g.notify(Status{State: Running})
 		}
 	}
 	for _, q := range queue {

@@ -8,9 +8,21 @@ import (
 	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
+// A State is what a [Group] does.
+type State string
+
+const (
+	Starting State = "starting" // Start runs
+	Running  State = "running"  // the tasks run
+	Draining State = "draining" // the stop has begun
+
+	idle    State = "" // Run was not called
+	stopped State = "stopped"
+)
+
 // A Status is what a [Group] passes to its Notify.
 type Status struct {
-	State string // "starting", "running" or "draining"
+	State State
 
 	// While starting.
 	Waiting string    // what a restart.Ledger or restart.Lock waits for; "" if none does
@@ -28,14 +40,14 @@ type Status struct {
 //	draining: 3 left, until 12:03:04 at the latest
 func (s Status) String() string {
 	switch {
-	case s.State == string(draining) && !s.Deadline.IsZero():
+	case s.State == Draining && !s.Deadline.IsZero():
 		return fmt.Sprintf("draining: %d left, until %s at the latest", s.Left, clockTime(s.Deadline))
 	case s.Waiting != "" && s.Until.IsZero():
 		return "waiting: " + s.Waiting
 	case s.Waiting != "":
 		return fmt.Sprintf("waiting until %s: %s", clockTime(s.Until), s.Waiting)
 	}
-	return s.State
+	return string(s.State)
 }
 
 func clockTime(t time.Time) string { return t.Format(time.TimeOnly) }
@@ -52,10 +64,10 @@ func (g *Group) starting(ctx context.Context) context.Context {
 	if g.Notify == nil {
 		return ctx
 	}
-	g.Notify(Status{State: string(starting)})
+	g.Notify(Status{State: Starting})
 	return context.WithValue(ctx, wire.WaitKey, wire.Waits(func(what string, until time.Time) {
 		if ctx.Err() == nil {
-			g.Notify(Status{State: string(starting), Waiting: what, Until: until})
+			g.Notify(Status{State: Starting, Waiting: what, Until: until})
 		}
 	}))
 }
@@ -74,6 +86,6 @@ func (g *Group) progress(why error) func(left int, deadline time.Time) {
 			fell = time.Now()
 		}
 		last = left
-		g.Notify(Status{State: string(draining), Cause: why, Left: left, Falling: time.Since(fell) <= patience, Deadline: deadline})
+		g.Notify(Status{State: Draining, Cause: why, Left: left, Falling: time.Since(fell) <= patience, Deadline: deadline})
 	}
 }

@@ -34,13 +34,13 @@ const (
 func Systemd(s Status) {
 	lines := []string{status(s.String())}
 	switch s.State {
-	case string(starting):
+	case Starting:
 		if s.Waiting != "" {
 			lines = append(lines, extend(max(time.Until(s.Until), 0)+margin))
 		}
-	case string(running):
+	case Running:
 		lines = append(lines, daemon.SdNotifyReady)
-	case string(draining):
+	case Draining:
 		lines = append(lines, daemon.SdNotifyStopping)
 		if s.Falling {
 			lines = append(lines, extend(patience))

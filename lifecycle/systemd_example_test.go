@@ -26,7 +26,7 @@ func ExampleSystemd() {
 		Drain: drain.Plan{Phases: []drain.Phase{{Name: "requests", Steps: []drain.Step{web.Step()}}}},
 		Notify: func(s lifecycle.Status) { // usually: Notify: lifecycle.Systemd
 			lifecycle.Systemd(s)
-			if s.State == "running" {
+			if s.State == lifecycle.Running {
 				if c, err := net.Dial("tcp", l.Addr().String()); err == nil {
 					fmt.Println("ready, and accepts connections")
 					c.Close()

@@ -1,6 +1,7 @@
 package lifecycle
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -18,14 +19,14 @@ type tasks struct {
 	// init and logTo set these before any task can start. Nothing changes them later.
 	context.Context
 	cancel   context.CancelCauseFunc
-	owner    string        // the label's path
-	log      *slog.Logger  // the group's Logger, by way of queue; without one, discard
-	loud     *slog.Logger  // log; without a Logger slog.Default in main's group, else nil
-	slots    chan struct{} // a token for each live task; nil without a Limit
-	stopping chan struct{} // closed when the stop begins; nil without a Limit
-	wake     chan struct{} // wakes wait; has room for one
+	ctx      context.Context // Run's
+	owner    string          // the label's path
+	log      *slog.Logger    // the group's Logger, by way of queue; without one, discard
+	loud     *slog.Logger    // log; without a Logger slog.Default in main's group, else nil
+	slots    chan struct{}   // a token for each live task; nil without a Limit
+	stopping chan struct{}   // closed when the stop begins
 
-	queue logs.Queue            // keeps a handler that blocks or panics out of the way
+	queue *logs.Queue           // keeps a handler that blocks or panics out of the way; nil without log and loud
 	names atomic.Pointer[named] // the list of names, the latest first; it only grows
 	ending
 }
@@ -34,10 +35,13 @@ func (t *tasks) init(ctx context.Context, limit int) {
 	t.mu.Lock() // another plan may run the group's Step before the launch
 	defer t.mu.Unlock()
 	t.Context, t.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
-	t.owner = labels.Path(ctx)
-	t.wake = make(chan struct{}, 1)
+	t.ctx, t.owner = ctx, labels.Path(ctx)
 	if limit > 0 {
-		t.slots, t.stopping = make(chan struct{}, limit), make(chan struct{})
+		t.slots = make(chan struct{}, limit)
+	}
+	t.stopping = make(chan struct{})
+	if t.begun.Load() {
+		close(t.stopping)
 	}
 	t.within.TryEnter() // Run's own hold until the launch is over: the first tasks may end before the last start
 }
@@ -64,7 +68,7 @@ func (t *tasks) Soft() (soft, owner context.Context) {
 	defer t.mu.Unlock()
 	if t.soft == nil {
 		var outer context.Context = t
-		if s, ok := t.Context.Value(wire.SoftKey).(wire.Soft); ok {
+		if s, ok := t.ctx.Value(wire.SoftKey).(wire.Soft); ok {
 			outer, _ = s.Soft()
 		}
 		t.soft, t.tell = context.WithCancelCause(outer)
@@ -85,16 +89,16 @@ func (t *tasks) start(k task, until <-chan struct{}, waits func()) error {
 		t.release()
 		return ErrStopped
 	}
-	go t.run(t.named(k.name), k.f)
+	go t.named(k.name).run(k.f)
 	return nil
 }
 
 // run is a task's goroutine. Whoever waits for within waits for it. It raises the
 // name's count; in start, which reads each task's name, that cost 5 % of Group.Go.
-func (t *tasks) run(ctx *named, f func(context.Context) error) {
-	ctx.live.Add(1)
-	labels.Set(ctx)
-	panics.Call(ctx, t.loud, ctx.name, f, func(err error) { t.ended(ctx, err) })
+func (n *named) run(f func(context.Context) error) {
+	n.live.Add(1)
+	labels.Set(n)
+	panics.Call(n, n.tasks.loud, n.name, f, n.ended)
 }
 
 // acquire waits for a slot, and reports whether it got one.
@@ -123,13 +127,13 @@ func (t *tasks) release() {
 }
 
 // ended records the end of a task.
-func (t *tasks) ended(ctx *named, err error) {
+func (n *named) ended(err error) {
 	if err != nil {
-		t.failed(ctx.name, err)
+		n.tasks.failed(n.name, err)
 	}
-	ctx.live.Add(-1)
-	t.release()
-	t.leave()
+	n.live.Add(-1)
+	n.tasks.release()
+	n.tasks.leave()
 }
 
 // failed records a failure and begins the stop, unless err only says that the stop
@@ -147,36 +151,19 @@ func (t *tasks) failed(name string, err error) {
 	}
 	t.mu.Unlock()
 	t.stop(err)
-	wake(t.wake)
-	t.logFailure(t, late, name, err)
+	t.logFailure(t.ctx, late, name, err)
 }
 
-// leave ends one hold on within: a task's, or Run's own.
+// leave ends one hold on within: a task's, or Run's own. The last begins the stop, if
+// there were tasks.
 func (t *tasks) leave() {
 	n, closed := t.within.Leave()
 	switch {
 	case n > 0:
 	case closed:
-		close(t.idle) // closeLive made it before it shut within
-	default:
-		wake(t.wake)
-	}
-}
-
-// wait waits for the stop, and returns its cause.
-func (t *tasks) wait(ctx context.Context) error {
-	for {
-		if why := t.stopCause(); why != nil {
-			return why
-		}
-		if t.quiet() && t.names.Load() != nil { // there were tasks
-			return t.stop(errAllEnded)
-		}
-		select {
-		case <-ctx.Done():
-			return t.stop(context.Cause(ctx))
-		case <-t.wake:
-		}
+		close(t.idle)
+	case t.names.Load() != nil:
+		t.stop(cmp.Or(context.Cause(t.ctx), errAllEnded)) // the task may have seen the end of Run's context first
 	}
 }
 
