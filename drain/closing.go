@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/evenkeel-go/evenkeel/internal/wire"
+	"github.com/evenkeel-go/evenkeel/internal/carried"
 )
 
 // drain closes the gate, without force:
@@ -20,7 +20,7 @@ import (
 // It returns nil then, or the cause of ctx if that ends first.
 func (g *Gate) drain(ctx context.Context, pace time.Duration) (late error) {
 	g.shut(ctx)
-	wire.Count(ctx, g, g.len)
+	carried.Count(ctx, g, g.len)
 	g.announce(ctx, pace)
 	select {
 	case <-g.idle:

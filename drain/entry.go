@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/evenkeel-go/evenkeel/internal/wire"
+	"github.com/evenkeel-go/evenkeel/internal/carried"
 )
 
 // An entry is a piece of work that joined a gate, and the context it runs under.
@@ -80,13 +80,13 @@ func (e *entry) leave() {
 }
 
 func (e *entry) Value(key any) any {
-	if key == wire.SoftKey {
+	if key == carried.SoftKey {
 		return e
 	}
 	return e.Context.Value(key)
 }
 
-// Soft implements [wire.Soft].
+// Soft implements [carried.Soft].
 func (e *entry) Soft() (soft, owner context.Context) {
 	e.gate.mu.Lock()
 	defer e.gate.mu.Unlock()

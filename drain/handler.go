@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/evenkeel-go/evenkeel/internal/wire"
+	"github.com/evenkeel-go/evenkeel/internal/carried"
 )
 
 // Handler returns next behind the server's gate. The gate counts and names each
@@ -75,7 +75,7 @@ func (s *Server) exempt(r *http.Request) bool {
 
 // admitted reports whether the request is already within the gate.
 func (s *Server) admitted(r *http.Request) bool {
-	e, ok := r.Context().Value(wire.SoftKey).(*entry)
+	e, ok := r.Context().Value(carried.SoftKey).(*entry)
 	return ok && e.gate == s.gate()
 }
 

@@ -7,8 +7,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/evenkeel-go/evenkeel/internal/carried"
 	"github.com/evenkeel-go/evenkeel/internal/logs"
-	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
 // DefaultBudget is the budget of a [Plan] that sets none. It fits the grace period of
@@ -165,9 +165,9 @@ func (p Plan) Run(ctx context.Context) (Report, error) {
 	if err := p.Validate(); err != nil {
 		return Report{}, err
 	}
-	stop, begin := wire.StopOf(ctx), time.Now()
+	stop, begin := carried.StopOf(ctx), time.Now()
 	r := &run{
-		clock: clock{phases: p.Phases, deadline: p.deadline(stop.Asked(), begin, wire.Until(ctx))},
+		clock: clock{phases: p.Phases, deadline: p.deadline(stop.Asked(), begin, carried.Until(ctx))},
 		force: stop.Force.Done(),
 	}
 	r.log, r.loud = r.queue.Logger(logs.Quiet(p.Logger)), r.queue.Logger(logs.Loud(p.Logger))
@@ -176,7 +176,7 @@ func (p Plan) Run(ctx context.Context) (Report, error) {
 	}
 	r.log.InfoContext(ctx, "drain began", "cause", context.Cause(ctx), "budget", logs.Seconds(p.budget()), "deadline", r.deadline)
 	rep := Report{Began: begin, Deadline: r.deadline, Results: make([]Result, 0, steps(p.Phases))}
-	r.ctx = context.WithValue(context.WithoutCancel(ctx), wire.CountsKey, &r.progress)
+	r.ctx = context.WithValue(context.WithoutCancel(ctx), carried.CountsKey, &r.progress)
 	changed, ended := r.reportProgress(p.Progress)
 	for i := range p.Phases {
 		r.progress.next(p.Phases[i:])

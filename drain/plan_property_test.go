@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/evenkeel-go/evenkeel/drain"
-	"github.com/evenkeel-go/evenkeel/internal/wire"
+	"github.com/evenkeel-go/evenkeel/internal/carried"
 )
 
 var seedFlag = flag.Uint64("seed", 0, "of the random plans; 0 means a new one")
@@ -232,7 +232,7 @@ func (tr *trial) run(t *testing.T) {
 		time.AfterFunc(tr.force, force)
 	}
 	if tr.outer > 0 {
-		ctx = context.WithValue(ctx, wire.UntilKey, tr.begin.Add(tr.outer))
+		ctx = context.WithValue(ctx, carried.UntilKey, tr.begin.Add(tr.outer))
 	}
 	tr.report, tr.err = tr.plan.Run(ctx)
 	if took := time.Since(tr.begin); tr.report.Took != took || !tr.report.Began.Equal(tr.begin) {

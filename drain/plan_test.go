@@ -20,8 +20,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/evenkeel-go/evenkeel/drain"
+	"github.com/evenkeel-go/evenkeel/internal/carried"
 	"github.com/evenkeel-go/evenkeel/internal/proctest"
-	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
 func TestMain(m *testing.M) {
@@ -34,7 +34,7 @@ func asked(at time.Time) (context.Context, context.CancelFunc) {
 	forced, force := context.WithCancel(context.Background())
 	ctx, cancel := context.WithCancelCause(context.Background())
 	cancel(errors.New("told to stop"))
-	return context.WithValue(ctx, wire.StopKey, &wire.Stop{Asked: func() time.Time { return at }, Force: forced}), force
+	return context.WithValue(ctx, carried.StopKey, &carried.Stop{Asked: func() time.Time { return at }, Force: forced}), force
 }
 
 // The behaviours of a step under test.

@@ -10,7 +10,7 @@ import (
 )
 
 // A progress counts what a plan has left, for Plan.Progress. The steps add their work
-// to it through [wire.Counts].
+// to it through [carried.Counts].
 type progress struct {
 	steps atomic.Int64 // that have not ended, in this phase and the later ones
 
@@ -18,7 +18,7 @@ type progress struct {
 	counts map[any]func() int // how much work the steps of this phase wait for
 }
 
-// Count implements [wire.Counts].
+// Count implements [carried.Counts].
 func (p *progress) Count(key any, left func() int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

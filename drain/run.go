@@ -6,9 +6,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/evenkeel-go/evenkeel/internal/carried"
 	"github.com/evenkeel-go/evenkeel/internal/labels"
 	"github.com/evenkeel-go/evenkeel/internal/logs"
-	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
 // A run is one call of Plan.Run.
@@ -53,7 +53,7 @@ func (r *run) phase(i int, results []Result) []Result {
 	defer cancel(nil)
 	ctx, release := context.WithDeadlineCause(ctx, end.Add(-last), &phaseEnd{p.Name, killOnly && r.forced})
 	defer release()
-	ctx = context.WithValue(ctx, wire.UntilKey, end.Add(-last))
+	ctx = context.WithValue(ctx, carried.UntilKey, end.Add(-last))
 	owner := labels.Path(ctx)
 	r.log.InfoContext(ctx, "phase began", "phase", p.Name, "until", end, "forced", r.forced)
 

@@ -5,7 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/evenkeel-go/evenkeel/internal/wire"
+	"github.com/evenkeel-go/evenkeel/internal/carried"
 )
 
 // Stopping returns a context that ends when the owner of ctx begins to stop. ctx itself
@@ -25,7 +25,7 @@ import (
 // The returned context has the values of ctx, ends with ctx at the latest, and has the
 // earlier of the two deadlines.
 func Stopping(ctx context.Context) context.Context {
-	s, ok := ctx.Value(wire.SoftKey).(wire.Soft)
+	s, ok := ctx.Value(carried.SoftKey).(carried.Soft)
 	if !ok {
 		return ctx
 	}

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/evenkeel-go/evenkeel/drain"
-	"github.com/evenkeel-go/evenkeel/internal/wire"
+	"github.com/evenkeel-go/evenkeel/internal/carried"
 )
 
 // validate finds before anything runs the errors that the drain would find in its
@@ -45,13 +45,13 @@ func withStop(ctx context.Context, why error) context.Context {
 		ctx, end = context.WithCancelCause(ctx)
 		end(why)
 	}
-	stop := wire.StopOf(ctx)
+	stop := carried.StopOf(ctx)
 	if !stop.Asked().IsZero() {
 		return ctx
 	}
 	now := time.Now()
 	stop.Asked = func() time.Time { return now }
-	return context.WithValue(ctx, wire.StopKey, &stop)
+	return context.WithValue(ctx, carried.StopKey, &stop)
 }
 
 // plan returns the drain plan with these phases. It appends a phase for the tasks,

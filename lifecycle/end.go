@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/evenkeel-go/evenkeel/drain"
+	"github.com/evenkeel-go/evenkeel/internal/carried"
 	"github.com/evenkeel-go/evenkeel/internal/count"
-	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
 // ending is how far the end of the tasks has come. Each word changes once, in the
@@ -105,7 +105,7 @@ func (t *tasks) end(ctx context.Context) error {
 	if t.quiet() {
 		return nil
 	}
-	wire.Count(ctx, t, t.live)
+	carried.Count(ctx, t, t.live)
 	select {
 	case <-t.idle:
 		return nil

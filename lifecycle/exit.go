@@ -5,9 +5,9 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/evenkeel-go/evenkeel/internal/carried"
 	"github.com/evenkeel-go/evenkeel/internal/logs"
 	"github.com/evenkeel-go/evenkeel/internal/panics"
-	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
 // ExitCode returns the exit status for the error that [Group.Run] returned:
@@ -24,7 +24,7 @@ func ExitCode(err error) int {
 		return 0
 	}
 	code := 1
-	if wire.IsPermanent(err) {
+	if carried.IsPermanent(err) {
 		code = 78
 	}
 	attrs := []any{"status", code, "error", err}

@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/evenkeel-go/evenkeel/internal/wire"
+	"github.com/evenkeel-go/evenkeel/internal/carried"
 )
 
 // A Flag records that a stop was requested, and how often. [WithFlag] makes one. Its
@@ -51,8 +51,8 @@ func (s stage) next(since, least time.Duration) stage {
 // it drain, and the second forces the drain.
 func WithFlag(ctx context.Context) (context.Context, *Flag) {
 	f := new(Flag)
-	outer := wire.StopOf(ctx) // the stop of an outer flag counts too
-	stop := wire.Stop{Asked: func() time.Time { return earlier(outer.Asked(), f.when()) }}
+	outer := carried.StopOf(ctx) // the stop of an outer flag counts too
+	stop := carried.Stop{Asked: func() time.Time { return earlier(outer.Asked(), f.when()) }}
 	stop.Force, f.force = context.WithCancel(outer.Force)
 	ctx, f.end = context.WithCancelCause(ctx)
 	stop.Err = ctx.Err
@@ -63,11 +63,11 @@ func WithFlag(ctx context.Context) (context.Context, *Flag) {
 // context derived from it, is the main group.
 type flagged struct {
 	context.Context
-	stop wire.Stop
+	stop carried.Stop
 }
 
 func (c *flagged) Value(key any) any {
-	if key == wire.StopKey {
+	if key == carried.StopKey {
 		return &c.stop
 	}
 	return c.Context.Value(key)

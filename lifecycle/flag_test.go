@@ -12,7 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/evenkeel-go/evenkeel/drain"
-	"github.com/evenkeel-go/evenkeel/internal/wire"
+	"github.com/evenkeel-go/evenkeel/internal/carried"
 )
 
 func TestMain(m *testing.M) {
@@ -42,7 +42,7 @@ func TestStage(t *testing.T) {
 func TestFlag(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, f := WithFlag(t.Context())
-		stop := wire.StopOf(context.WithoutCancel(ctx))
+		stop := carried.StopOf(context.WithoutCancel(ctx))
 		if f.Raised() || ctx.Err() != nil || !stop.Asked().IsZero() {
 			t.Error("raised from the start")
 		}
@@ -85,7 +85,7 @@ func TestFlagNested(t *testing.T) {
 		begin := time.Now()
 		outside, outer := WithFlag(t.Context())
 		ctx, inner := WithFlag(outside)
-		stop := wire.StopOf(ctx)
+		stop := carried.StopOf(ctx)
 		time.Sleep(time.Second)
 		outer.Raise(nil)
 		if ctx.Err() == nil || inner.Raised() || stop.Asked().Sub(begin) != time.Second {

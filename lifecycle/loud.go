@@ -7,9 +7,9 @@ import (
 	"time"
 
 	"github.com/evenkeel-go/evenkeel/drain"
+	"github.com/evenkeel-go/evenkeel/internal/carried"
 	"github.com/evenkeel-go/evenkeel/internal/logs"
 	"github.com/evenkeel-go/evenkeel/internal/panics"
-	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
 var discard = slog.New(slog.DiscardHandler)
@@ -53,7 +53,7 @@ func (g *Group) flush(ctx context.Context) {
 		until = g.report.Deadline
 	}
 	if until.IsZero() {
-		began := cmp.Or(wire.StopOf(ctx).Asked(), time.Now())
+		began := cmp.Or(carried.StopOf(ctx).Asked(), time.Now())
 		until = began.Add(cmp.Or(g.Drain.Budget, drain.DefaultBudget))
 	}
 	g.tasks.queue.Flush(until)

@@ -20,8 +20,8 @@ import (
 	"time"
 
 	"github.com/evenkeel-go/evenkeel/drain"
+	"github.com/evenkeel-go/evenkeel/internal/carried"
 	"github.com/evenkeel-go/evenkeel/internal/proctest"
-	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
 // programs are what tests run in child processes.
@@ -88,7 +88,7 @@ func programs() {
 			fmt.Println("ready")
 			<-ctx.Done()
 			fmt.Println("asked")
-			<-wire.StopOf(ctx).Force.Done()
+			<-carried.StopOf(ctx).Force.Done()
 			fmt.Println("forced")
 			select {}
 		},

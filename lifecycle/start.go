@@ -6,9 +6,9 @@ import (
 	"time"
 
 	"github.com/evenkeel-go/evenkeel/drain"
+	"github.com/evenkeel-go/evenkeel/internal/carried"
 	"github.com/evenkeel-go/evenkeel/internal/labels"
 	"github.com/evenkeel-go/evenkeel/internal/panics"
-	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
 // start runs Start. If Start ignores the end of its context, start gives up on it
@@ -35,7 +35,7 @@ func (g *Group) start(ctx context.Context) error {
 		return err
 	case <-ctx.Done():
 	}
-	stop := wire.StopOf(ctx)
+	stop := carried.StopOf(ctx)
 	patience := time.NewTimer(cmp.Or(g.Drain.Budget, drain.DefaultBudget))
 	defer patience.Stop()
 	select {

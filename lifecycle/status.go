@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/evenkeel-go/evenkeel/internal/wire"
+	"github.com/evenkeel-go/evenkeel/internal/carried"
 )
 
 // A State is what a [Group] does.
@@ -58,14 +58,14 @@ func (g *Group) notify(s Status) {
 	}
 }
 
-// starting notifies that Start begins. Under the context that it returns, wire.Wait
+// starting notifies that Start begins. Under the context that it returns, carried.Wait
 // notifies of what Start waits for.
 func (g *Group) starting(ctx context.Context) context.Context {
 	if g.Notify == nil {
 		return ctx
 	}
 	g.Notify(Status{State: Starting})
-	return context.WithValue(ctx, wire.WaitKey, wire.Waits(func(what string, until time.Time) {
+	return context.WithValue(ctx, carried.WaitKey, carried.Waits(func(what string, until time.Time) {
 		if ctx.Err() == nil {
 			g.Notify(Status{State: Starting, Waiting: what, Until: until})
 		}

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/evenkeel-go/evenkeel/drain"
-	"github.com/evenkeel-go/evenkeel/internal/wire"
+	"github.com/evenkeel-go/evenkeel/internal/carried"
 	"github.com/evenkeel-go/evenkeel/lifecycle"
 )
 
@@ -30,7 +30,7 @@ func TestNotify(t *testing.T) {
 		ctx, stop := context.WithCancelCause(t.Context())
 		g := lifecycle.Group{
 			Start: func(ctx context.Context) error {
-				wire.Wait(ctx, "restart", begin.Add(9*time.Second))
+				carried.Wait(ctx, "restart", begin.Add(9*time.Second))
 				time.Sleep(9 * time.Second)
 				return nil
 			},

@@ -7,10 +7,10 @@ import (
 	"log/slog"
 	"sync/atomic"
 
+	"github.com/evenkeel-go/evenkeel/internal/carried"
 	"github.com/evenkeel-go/evenkeel/internal/labels"
 	"github.com/evenkeel-go/evenkeel/internal/logs"
 	"github.com/evenkeel-go/evenkeel/internal/panics"
-	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
 // tasks is the set of goroutines of a running group, and the context they share:
@@ -51,9 +51,9 @@ type groupKey struct{}
 
 func (t *tasks) Value(key any) any {
 	switch key {
-	case wire.SoftKey, groupKey{}:
+	case carried.SoftKey, groupKey{}:
 		return t
-	case wire.UntilKey:
+	case carried.UntilKey:
 		if until := t.until.Load(); until != nil {
 			return *until
 		}
@@ -61,14 +61,14 @@ func (t *tasks) Value(key any) any {
 	return t.Context.Value(key)
 }
 
-// Soft implements [wire.Soft]. If the group runs inside a task of another group,
+// Soft implements [carried.Soft]. If the group runs inside a task of another group,
 // that group's stop ends soft too.
 func (t *tasks) Soft() (soft, owner context.Context) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.soft == nil {
 		var outer context.Context = t
-		if s, ok := t.ctx.Value(wire.SoftKey).(wire.Soft); ok {
+		if s, ok := t.ctx.Value(carried.SoftKey).(carried.Soft); ok {
 			outer, _ = s.Soft()
 		}
 		t.soft, t.tell = context.WithCancelCause(outer)

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/evenkeel-go/evenkeel/internal/carried"
 	"github.com/evenkeel-go/evenkeel/internal/panics"
-	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
 // A cause is why a run ended.
@@ -35,7 +35,7 @@ func causeOf(err error, requested bool) cause {
 		return stopped
 	case err == nil:
 		return ended
-	case wire.IsPermanent(err):
+	case carried.IsPermanent(err):
 		return refused
 	case errors.As(err, &p):
 		return panicked

@@ -7,8 +7,8 @@ import (
 	"os"
 	"time"
 
+	"github.com/evenkeel-go/evenkeel/internal/carried"
 	"github.com/evenkeel-go/evenkeel/internal/logs"
-	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
 // A Ledger keeps the history of a process on disk, so that its [Policy] outlives
@@ -214,7 +214,7 @@ func (b beginning) on(r *ring) (a answer) {
 // stopRequested returns a function that reports whether a stop was requested of
 // what runs under ctx. A context without a hook of lifecycle requests it by its end.
 func stopRequested(ctx context.Context) func() bool {
-	if stop, ok := ctx.Value(wire.StopKey).(*wire.Stop); ok && stop.Err != nil {
+	if stop, ok := ctx.Value(carried.StopKey).(*carried.Stop); ok && stop.Err != nil {
 		return func() bool { return !stop.Asked().IsZero() || stop.Err() != nil }
 	}
 	return func() bool { return ctx.Err() != nil }

@@ -15,7 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/evenkeel-go/evenkeel/internal/wire"
+	"github.com/evenkeel-go/evenkeel/internal/carried"
 )
 
 // A world is a machine in a bubble, on which one process after another has the ledger.
@@ -315,7 +315,7 @@ func TestLedgerWaitIsTold(t *testing.T) {
 		w.log.Reset()
 		var told string
 		begin := time.Now()
-		ctx := context.WithValue(t.Context(), wire.WaitKey, wire.Waits(func(what string, until time.Time) { told += fmt.Sprint(what, " ", until.Sub(begin)) }))
+		ctx := context.WithValue(t.Context(), carried.WaitKey, carried.Waits(func(what string, until time.Time) { told += fmt.Sprint(what, " ", until.Sub(begin)) }))
 		w.ledger().Begin(ctx)
 		if told != "restart 1s" || !strings.Contains(w.log.String(), `level=WARN msg="restart wait" cause=failed ran=0s backoff=1 wait=1s`) {
 			t.Errorf("%q, %q", told, w.log.String())
@@ -331,7 +331,7 @@ func TestLedgerMisuse(t *testing.T) {
 		"restart: Ledger: Path": {},
 		"restart: Stable":       {Path: path, Policy: Policy{Max: time.Hour}},
 	} {
-		if err := l.Begin(t.Context()); !wire.IsPermanent(err) || !strings.HasPrefix(err.Error(), want) {
+		if err := l.Begin(t.Context()); !carried.IsPermanent(err) || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%v, want %s", err, want)
 		}
 		l.End(nil)

@@ -15,8 +15,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/evenkeel-go/evenkeel/internal/carried"
 	"github.com/evenkeel-go/evenkeel/internal/logs"
-	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
 // A Lock lets only one process at a time do something, such as polling with a bot's
@@ -142,7 +142,7 @@ func (l *Lock) wait(ctx context.Context) (*hold, error) {
 		}
 		if time.Since(told) >= time.Second { // no end is known, so a supervisor is asked for time again
 			told = time.Now()
-			wire.Wait(ctx, "the lock, held by "+by, time.Time{})
+			carried.Wait(ctx, "the lock, held by "+by, time.Time{})
 		}
 		if err := sleep(ctx, delay/2+rand.N(delay/2)); err != nil {
 			return nil, fmt.Errorf("restart: Lock: %s: held by %s: %w", l.path(), by, err)

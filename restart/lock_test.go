@@ -19,7 +19,7 @@ import (
 
 	"github.com/gofrs/flock"
 
-	"github.com/evenkeel-go/evenkeel/internal/wire"
+	"github.com/evenkeel-go/evenkeel/internal/carried"
 )
 
 func acquired(t *testing.T, l *Lock) *Lock {
@@ -100,7 +100,7 @@ func TestLockWait(t *testing.T) {
 		var log bytes.Buffer
 		var told []string
 		ctx, cancel := context.WithCancelCause(t.Context())
-		ctx = context.WithValue(ctx, wire.WaitKey, wire.Waits(func(what string, until time.Time) { told = append(told, fmt.Sprint(what, until.IsZero())) }))
+		ctx = context.WithValue(ctx, carried.WaitKey, carried.Waits(func(what string, until time.Time) { told = append(told, fmt.Sprint(what, until.IsZero())) }))
 		time.AfterFunc(time.Minute, func() { cancel(io.EOF) })
 		l := &Lock{Path: path, Logger: slog.New(slog.NewTextHandler(&log, nil))}
 		begin := time.Now()
@@ -272,7 +272,7 @@ func TestLockForeign(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := (&Lock{Path: path, Logger: quiet}).Acquire(t.Context())
-	if b, err2 := os.ReadFile(path); !errors.Is(err, errLonger) || !wire.IsPermanent(err) || !strings.Contains(err.Error(), path) || !bytes.Equal(b, notes) {
+	if b, err2 := os.ReadFile(path); !errors.Is(err, errLonger) || !carried.IsPermanent(err) || !strings.Contains(err.Error(), path) || !bytes.Equal(b, notes) {
 		t.Error(err, err2)
 	}
 }
@@ -288,7 +288,7 @@ func TestLockFaults(t *testing.T) {
 	if err := (&Lock{Path: filepath.Join(t.TempDir(), "none", "lock")}).Acquire(t.Context()); !errors.Is(err, os.ErrNotExist) {
 		t.Error(err)
 	}
-	if err := (&Lock{}).Acquire(t.Context()); !wire.IsPermanent(err) || !strings.Contains(err.Error(), "Path is empty") {
+	if err := (&Lock{}).Acquire(t.Context()); !carried.IsPermanent(err) || !strings.Contains(err.Error(), "Path is empty") {
 		t.Error(err)
 	}
 	// The lock holds without the text in the file.

@@ -13,7 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/evenkeel-go/evenkeel/internal/wire"
+	"github.com/evenkeel-go/evenkeel/internal/carried"
 )
 
 // If Path leads to anything but a regular file, all methods of a ledger and a lock
@@ -57,7 +57,7 @@ func TestNotRegular(t *testing.T) {
 					t.Error(err)
 				}
 				lock := &Lock{Path: w.path}
-				if err := lock.Acquire(t.Context()); !errors.Is(err, errNotRegular) || !wire.IsPermanent(err) || !strings.Contains(err.Error(), w.path) {
+				if err := lock.Acquire(t.Context()); !errors.Is(err, errNotRegular) || !carried.IsPermanent(err) || !strings.Contains(err.Error(), w.path) {
 					t.Error(err)
 				}
 				after, err := os.Lstat(w.path)

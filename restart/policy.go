@@ -10,9 +10,9 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 
+	"github.com/evenkeel-go/evenkeel/internal/carried"
 	"github.com/evenkeel-go/evenkeel/internal/logs"
 	"github.com/evenkeel-go/evenkeel/internal/panics"
-	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
 // A Policy says when something that ended may start again. It counts in levels, and
@@ -169,7 +169,7 @@ func (p Policy) Wrap(f func(context.Context) error) func(context.Context) error 
 // cannot mend it. Its frame is large, so it is a separate function: while f runs, the
 // rest fits into a goroutine's first stack, which counts if thousands run.
 func (p *Policy) retry(ctx context.Context, level *int, began time.Time, err error) (again bool) {
-	if wire.IsPermanent(err) {
+	if carried.IsPermanent(err) {
 		return false
 	}
 	ran := time.Since(began)
@@ -220,7 +220,7 @@ func RetryAfter(err error, d time.Duration) error {
 }
 
 func retryAfter(err error) (d time.Duration) {
-	wire.Within(err, func(e error) {
+	carried.Within(err, func(e error) {
 		if a, ok := e.(*after); ok {
 			d = max(d, a.wait)
 		}

@@ -15,8 +15,8 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/evenkeel-go/evenkeel/internal/carried"
 	"github.com/evenkeel-go/evenkeel/internal/proctest"
-	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
 func TestMain(m *testing.M) {
@@ -167,7 +167,7 @@ func TestValidate(t *testing.T) {
 		if err != nil {
 			got = strings.TrimPrefix(err.Error(), "restart: ")
 		}
-		if got != tt.want || ran != (err == nil) || wire.IsPermanent(err) == ran {
+		if got != tt.want || ran != (err == nil) || carried.IsPermanent(err) == ran {
 			t.Errorf("%+v: %v, ran %v; want %s", tt.p, err, ran, tt.want)
 		}
 	}
@@ -259,7 +259,7 @@ func TestMarks(t *testing.T) {
 		{RetryAfter(wrap(RetryAfter(errRun, time.Hour)), time.Second), false, time.Hour, "outer: run failed"},
 		{both(RetryAfter(io.EOF, time.Hour), Permanent(errRun)), true, time.Hour, "two: EOF, run failed"},
 	} {
-		if p, d := wire.IsPermanent(tt.err), retryAfter(tt.err); p != tt.permanent || d != tt.wait || tt.err.Error() != tt.text {
+		if p, d := carried.IsPermanent(tt.err), retryAfter(tt.err); p != tt.permanent || d != tt.wait || tt.err.Error() != tt.text {
 			t.Errorf("%q: permanent %v, wait %v; want %q, %v, %v", tt.err, p, d, tt.text, tt.permanent, tt.wait)
 		}
 		synctest.Test(t, func(t *testing.T) {

@@ -5,14 +5,14 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/evenkeel-go/evenkeel/internal/carried"
 	"github.com/evenkeel-go/evenkeel/internal/logs"
-	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
 // pause is sleep, announced to the Waits in ctx: what waits, and until when.
 func pause(ctx context.Context, what string, d time.Duration) error {
 	if d > 0 {
-		wire.Wait(ctx, what, time.Now().Add(d))
+		carried.Wait(ctx, what, time.Now().Add(d))
 	}
 	return sleep(ctx, d)
 }

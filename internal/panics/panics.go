@@ -8,7 +8,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 
-	"github.com/evenkeel-go/evenkeel/internal/wire"
+	"github.com/evenkeel-go/evenkeel/internal/carried"
 )
 
 // An Error is a recovered panic. drain.PanicError and lifecycle.PanicError are
@@ -26,7 +26,7 @@ func (e *Error) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
 // Unlogged returns the stacks of the panics in err that were not logged when they
 // happened.
 func Unlogged(err error) (stacks string) {
-	wire.Within(err, func(e error) {
+	carried.Within(err, func(e error) {
 		if p, ok := e.(*Error); ok && !p.logged {
 			stacks += string(p.Stack)
 		}

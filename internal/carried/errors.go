@@ -1,4 +1,4 @@
-package wire
+package carried
 
 // Within calls visit with err and with each error that it wraps. errors.As stops at
 // the first of a type, but the next one in a join may say more.

@@ -1,9 +1,9 @@
-// Package wire holds the context keys by which the other packages find each other:
-// when a stop was requested, who announces it, who counts the work that is left, and
-// who wants to know that a start waits.
+// Package carried is what a context carries from package to package: when a stop was
+// requested, who announces it, who counts the work that is left, and who wants to know
+// that a start waits.
 //
 // A context keeps these values through [context.WithoutCancel].
-package wire
+package carried
 
 import (
 	"context"
