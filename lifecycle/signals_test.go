@@ -211,7 +211,7 @@ func stops(rounds int) {
 		<-stopped
 		var s *SignalError
 		if !errors.As(context.Cause(ctx), &s) {
-			time.Sleep(20 * time.Millisecond) // for a death under way
+			time.Sleep(5 * time.Second) // a death under way may take this long on a busy machine
 			os.Stdout.WriteString("L")
 		}
 	}
