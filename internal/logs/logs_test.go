@@ -178,3 +178,16 @@ func TestSeconds(t *testing.T) {
 		}
 	}
 }
+
+// time.ParseDuration reads what Seconds writes.
+func FuzzSeconds(f *testing.F) {
+	f.Add(int64(1500000001))
+	f.Add(int64(-1))
+	f.Add(int64(365 * 24 * time.Hour))
+	f.Fuzz(func(t *testing.T, ns int64) {
+		d := time.Duration(ns) % (250 * 365 * 24 * time.Hour)
+		if back, err := time.ParseDuration(Seconds(d)); err != nil || back != d.Round(time.Microsecond) {
+			t.Errorf("%d is %s, read back as %d, %v", d, Seconds(d), back, err)
+		}
+	})
+}
