@@ -1,9 +1,22 @@
 package labels
 
 import (
+	"fmt"
 	"reflect"
 	"testing"
 )
+
+// The goroutine that receives the process's signals is of no owner, whatever its label.
+func TestReaderSignals(t *testing.T) {
+	const call = "# labels: {\"evenkeel\":\"/1a x\"}\n#\t0x1\t%s+0x1\t/a.go:20\n\n"
+	r := reader{owner: "/1a"}
+	for _, f := range []string{"os/signal.loop", "main.work", "os/signal.loop"} {
+		fmt.Fprintf(&r, "1 @ 0x47b7ce\n"+call, f)
+	}
+	if r.end(); len(r.found) != 1 || r.found[0] != (Found{Name: "x", Count: 1, Stack: "main.work /a.go:20\n"}) {
+		t.Errorf("%+v", r.found)
+	}
+}
 
 // However a profile's text is cut into writes, the same goroutines are found. Each has
 // a stack that its block had, and no text breaks the reader.
