@@ -14,6 +14,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/evenkeel-go/evenkeel/internal/wire"
 )
 
 // A boot lowers the level by one if the machine had been up for Stable, and never below
@@ -220,7 +222,8 @@ func TestLedgerBeginEnded(t *testing.T) {
 		opened := false
 		good := w.open
 		w.open = func(path string) (file, error) { opened = true; return good(path) }
-		if err := w.ledger().Begin(ctx); err != io.EOF || opened || *n != 0 {
+		err := w.ledger().Begin(ctx)
+		if synctest.Wait(); err != io.EOF || opened || *n != 0 {
 			t.Errorf("%v, opened %v", err, opened)
 		}
 	})
@@ -252,4 +255,19 @@ func TestLockLine(t *testing.T) {
 	if b, err := os.ReadFile(path); err != nil || len(b) != 1+lineSize || !bytes.HasSuffix(b, []byte("\n")) || bytes.Count(b, []byte("\n")) != 1 {
 		t.Errorf("%q, %v", b, err)
 	}
+}
+
+// If a fault comes after a wait of Min, there is nothing left to wait for, and no
+// second wait is announced.
+func TestLedgerNoSecondWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.fail(t, 1)
+		w.between(time.Second/2, time.Hour, "write", syscall.ENOSPC)
+		told := 0
+		ctx := context.WithValue(t.Context(), wire.WaitKey, wire.Waits(func(string, time.Time) { told++ }))
+		if err := w.ledger().Begin(ctx); err != nil || told != 1 {
+			t.Errorf("%v, %d waits announced", err, told)
+		}
+	})
 }

@@ -31,7 +31,7 @@ func TestStamps(t *testing.T) {
 		got := "none"
 		if st, ok := parseStamp(s); ok {
 			got = st.UTC().Format(time.RFC3339Nano)
-			for flag, name := range map[bool]string{st.coarse: " coarse", st.tai: " TAI", st.noDate && st.noZone: " no date"} {
+			for name, flag := range map[string]bool{" coarse": st.coarse, " TAI": st.tai, " no date": st.noDate} {
 				if flag {
 					got += name
 				}
