@@ -15,7 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/evenkeel-go/evenkeel/internal/wire"
+	"github.com/evenkeel-go/evenkeel/internal/carried"
 )
 
 // A boot lowers the level by one if the machine had been up for Stable, and never below
@@ -265,7 +265,7 @@ func TestLedgerNoSecondWait(t *testing.T) {
 		w.fail(t, 1)
 		w.between(time.Second/2, time.Hour, "write", syscall.ENOSPC)
 		told := 0
-		ctx := context.WithValue(t.Context(), wire.WaitKey, wire.Waits(func(string, time.Time) { told++ }))
+		ctx := context.WithValue(t.Context(), carried.WaitKey, carried.Waits(func(string, time.Time) { told++ }))
 		if err := w.ledger().Begin(ctx); err != nil || told != 1 {
 			t.Errorf("%v, %d waits announced", err, told)
 		}
