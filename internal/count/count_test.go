@@ -1,6 +1,7 @@
 package count
 
 import (
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -74,6 +75,37 @@ func TestCountConcurrent(t *testing.T) {
 		wg.Wait()
 		if !c.ShutEmpty() {
 			t.Fatal("not empty at the end")
+		}
+	}
+}
+
+// Either ShutEmpty or TryEnter wins: what has entered was not shut out.
+func TestCountEither(t *testing.T) {
+	for range 100 {
+		counts, shut := make([]Count, 5000), make([]bool, 5000)
+		var wg sync.WaitGroup
+		var ready atomic.Int64
+		both := func() {
+			for ready.Add(1); ready.Load() < 2; {
+				runtime.Gosched()
+			}
+		}
+		wg.Go(func() {
+			both()
+			for i := range counts {
+				shut[i] = counts[i].ShutEmpty()
+			}
+		})
+		entered := make([]bool, len(counts))
+		both()
+		for i := range counts {
+			entered[i] = counts[i].TryEnter()
+		}
+		wg.Wait()
+		for i := range counts {
+			if entered[i] == shut[i] {
+				t.Fatalf("entered %v, shut and empty %v", entered[i], shut[i])
+			}
 		}
 	}
 }

@@ -98,3 +98,29 @@ func TestPathOf(t *testing.T) {
 		t.Errorf("a path is not that of owner and function: %q", paths)
 	}
 }
+
+// Goroutines of one name are listed by their places, the most frequent first. A label
+// without a name keeps the one above.
+func TestBelowOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		outer := Path(t.Context())
+		ctx := With(t.Context(), outer, "above")
+		ctx = With(ctx, Path(ctx), "")
+		free := make(chan struct{})
+		for i := range 5 {
+			go func() {
+				if Set(ctx); i < 2 {
+					<-free
+				} else {
+					parked(free)
+				}
+			}()
+		}
+		synctest.Wait()
+		found, err := Below(outer)
+		if err != nil || len(found) != 2 || found[0].Count != 3 || found[1].Count != 2 || found[0].Name != "above" || found[1].Name != "above" {
+			t.Errorf("%+v, %v", found, err)
+		}
+		close(free)
+	})
+}

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/evenkeel-go/evenkeel/internal/labels"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -138,11 +140,57 @@ func TestQueueBlocked(t *testing.T) {
 		}
 		close(release)
 		q.Flush(time.Now().Add(time.Minute))
-		if n := len(all()); n != most+2 || lost != 7 {
-			t.Errorf("%d lines written, %d reported as dropped", n, lost)
+		if n := len(all()); n != most+2 || lost != 7 || all()[n-1] != "log lines dropped" {
+			t.Errorf("%d lines written, %d reported as dropped, the last is %q", n, lost, all()[n-1])
 		}
 	})
 }
+
+// A queued line is the handler's own: it sees none that the handler's level leaves
+// out, it may add to the line whatever the caller does, and it has no task's label.
+func TestQueueLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var q Queue
+		release := make(chan struct{})
+		var wrote []string
+		h := leveled{handle(func(r slog.Record) {
+			<-release
+			r.AddAttrs(slog.Int("own", 1))
+			r.Attrs(func(a slog.Attr) bool { wrote = append(wrote, a.Key); return true })
+		})}
+		ctx := labels.With(t.Context(), labels.Path(t.Context()), "task")
+		owner := labels.Path(ctx)
+		ctx = labels.With(ctx, owner, "task")
+		r := slog.NewRecord(time.Now(), slog.LevelInfo, "line", 0)
+		for range 8 { // five have places in the record itself; there is room for one more behind it
+			r.AddAttrs(slog.Int("a", 1))
+		}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			labels.Set(ctx)
+			log := q.Logger(slog.New(h))
+			log.Debug("too fine")
+			log.Handler().Handle(ctx, r)
+			r.AddAttrs(slog.Int("later", 1))
+		}()
+		<-done
+		synctest.Wait()
+		if found, err := labels.Below(owner); len(found) > 0 || err != nil {
+			t.Errorf("the queue is taken for the task's: %+v, %v", found, err)
+		}
+		close(release)
+		q.Flush(time.Now().Add(time.Minute))
+		if got := fmt.Sprint(wrote); got != "[a a a a a a a a own]" {
+			t.Errorf("written: %s", got)
+		}
+	})
+}
+
+// leveled is a handler that leaves out what is below Info.
+type leveled struct{ handle }
+
+func (leveled) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelInfo }
 
 func TestQueueConcurrent(t *testing.T) {
 	var q Queue
@@ -177,4 +225,17 @@ func TestSeconds(t *testing.T) {
 			t.Errorf("%v: %s, want %s; read back as %v, %v", d, got, want, back, err)
 		}
 	}
+}
+
+// time.ParseDuration reads what Seconds writes.
+func FuzzSeconds(f *testing.F) {
+	f.Add(int64(1500000001))
+	f.Add(int64(-1))
+	f.Add(int64(365 * 24 * time.Hour))
+	f.Fuzz(func(t *testing.T, ns int64) {
+		d := time.Duration(ns) % (250 * 365 * 24 * time.Hour)
+		if back, err := time.ParseDuration(Seconds(d)); err != nil || back != d.Round(time.Microsecond) {
+			t.Errorf("%d is %s, read back as %d, %v", d, Seconds(d), back, err)
+		}
+	})
 }

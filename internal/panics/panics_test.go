@@ -54,3 +54,26 @@ func TestCall(t *testing.T) {
 		}
 	}
 }
+
+// A panic is logged with its stack or Unlogged has the stack, but not both. If the log's
+// handler panics too, done still gets the first one.
+func TestUnlogged(t *testing.T) {
+	boom := func(context.Context) error { panic("boom") }
+	for _, log := range []*slog.Logger{nil, slog.New(slog.DiscardHandler), slog.New(deaf{slog.DiscardHandler})} {
+		var got error
+		func() {
+			defer func() { recover() }()
+			Call(t.Context(), log, "x", boom, func(err error) { got = err })
+		}()
+		stacks := Unlogged(fmt.Errorf("a task: %w", errors.Join(io.EOF, got)))
+		if fmt.Sprint(got) != "panic: boom" || (log == nil) != strings.Contains(stacks, "TestUnlogged") || log != nil && stacks != "" {
+			t.Errorf("log %v: %v, stacks %q", log != nil, got, stacks)
+		}
+	}
+}
+
+// deaf is a handler that panics.
+type deaf struct{ slog.Handler }
+
+func (deaf) Enabled(context.Context, slog.Level) bool  { return true }
+func (deaf) Handle(context.Context, slog.Record) error { panic("handler") }

@@ -3,7 +3,9 @@ package timeline_test
 import (
 	"bytes"
 	"compress/gzip"
+	"io"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -35,6 +37,11 @@ func TestClocks(t *testing.T) {
 		{"no clock", nil, []string{"INFO:     Shutting down\n"}, "00:00:00", ""},
 		{"months of another language", nil, []string{zoned, "mai 20 10:00:07 vm app[9]: Received SIGTERM\n"}, "10:00:05.1", "taken as UTC"},
 		{"multilog's", nil, []string{"@400000006a0d862f05f5e100 Received SIGTERM, draining 17 sessions\n", zoned}, "10:00:05.1", ""},
+		{"a guess, like the zone of others", nil, []string{local, `{"time":"2026-05-20T11:00:00+02:00","level":"INFO","msg":"up","pid":7}` + "\n"}, "10:00:05.1", "taken as UTC+02:00"},
+		{"the same message, minutes apart", nil, []string{"2026-05-20 12:07:00,100 INFO app.main: cache is warm now\n" + local, `{"time":"2026-05-20T10:00:05.1Z","level":"INFO","msg":"cache is warm now"}` + "\n"}, "12:00:05.1", "taken as UTC"},
+		{"two times in a line, days apart", nil, []string{"2026-05-18T10:00:00.100000000Z 2026-05-20 12:00:00,100 INFO app.main: cache is warm now\n" + local}, "12:00:05.1", "taken as UTC"},
+		{"times of day", nil, []string{"09:00:05 web | cache is warm now\n10:00:05 web | Received SIGTERM\n23:00:05 web | cache is warm now\n"}, "10:00:05", ""},
+		{"TAI64N with nothing to compare with", nil, []string{"@400000006a0d862f05f5e100 Received SIGTERM, draining 17 sessions\n"}, "10:00:05.1", ""},
 		{"s6-log's", nil, []string{"@400000006a0d864a05f5e100 Received SIGTERM, draining 17 sessions\n", zoned}, "10:00:05.1", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -138,3 +145,58 @@ func TestCopies(t *testing.T) {
 		t.Errorf("without a clock:\n%s", text(t, tl))
 	}
 }
+
+// A date without a year is not later than half a year after the latest that has one,
+// and the days of an input without dates begin with the day of the others.
+func TestDates(t *testing.T) {
+	zoned := lines("a", `{"time":"2020-05-20T10:00:05.1Z","level":"INFO","msg":"up","pid":7}`+"\n")
+	for log, want := range map[string]string{
+		"Dec 20 10:00:07 vm app[9]: Received SIGTERM\n":                                     "2019-12-20",
+		"Oct 20 10:00:07 vm app[9]: Received SIGTERM\n":                                     "2020-10-20",
+		"09:00:05 web | cache is warm\n10:00:05 web | Received SIGTERM\n23:00:05 web | x\n": "2020-05-20",
+	} {
+		zoned.Reader = strings.NewReader(`{"time":"2020-05-20T10:00:05.1Z","level":"INFO","msg":"up","pid":7}` + "\n")
+		tl := timeline.Read(zoned, lines("b", log))
+		if len(tl.Chains) != 1 || tl.Chains[0].Events[0].Time.Format("2006-01-02") != want {
+			t.Errorf("%s is not of %s\n%s", log, want, text(t, tl))
+		}
+	}
+}
+
+// A line may be wrapped three times. A debug line with a signal is no event. A
+// compressed input that breaks off is named, and what came before counts.
+func TestWrappedMore(t *testing.T) {
+	const stop = `{"__REALTIME_TIMESTAMP":"1779271205000000","_PID":"7","MESSAGE":"{\"log\":\"{\\\"time\\\":\\\"2026-05-20T10:00:05Z\\\",\\\"msg\\\":\\\"stop\\\",\\\"signal\\\":\\\"terminated\\\"}\\n\",\"time\":\"2026-05-20T10:00:05Z\"}"}` + "\n"
+	if tl := timeline.Read(lines("journal", stop)); len(tl.Chains) != 1 || tl.Chains[0].Events[0].Text != "received SIGTERM" {
+		t.Errorf("%v\n%s", tl.Unread, text(t, tl))
+	}
+	for level, want := range map[string]int{"DEBUG": 0, "INFO": 1} {
+		tl := timeline.Read(lines("log", `{"time":"2026-05-20T10:00:05Z","level":"`+level+`","msg":"got it","pid":7,"signal":"terminated"}`+"\n"))
+		if len(tl.Chains) != want {
+			t.Errorf("%s:\n%s", level, text(t, tl))
+		}
+	}
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	z.Write([]byte("2026-05-20 12:00:05,100 INFO app.main: Received SIGTERM\n"))
+	z.Flush()
+	tl := timeline.Read(timeline.Input{Name: "a.gz", Reader: &packed})
+	if len(tl.Chains) != 1 || len(tl.Unread) != 1 || !strings.Contains(tl.Unread[0].Error(), "a.gz: unexpected EOF") {
+		t.Errorf("%v\n%s", tl.Unread, text(t, tl))
+	}
+}
+
+// A line that never ends costs no memory.
+func TestEndless(t *testing.T) {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	tl := timeline.Read(timeline.Input{Name: "a", Reader: io.LimitReader(zeros{}, 64<<20)})
+	runtime.ReadMemStats(&after)
+	if n := (after.TotalAlloc - before.TotalAlloc) >> 20; n > 32 || len(tl.Unread) != 1 {
+		t.Errorf("%d MB, unread %v", n, tl.Unread)
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
