@@ -42,7 +42,10 @@ func (h *hold) restore(path string, size int) error {
 		if errors.Is(err, fs.ErrExist) {
 			continue
 		}
-		if err = cmp.Or(err, h.mend(path, size, true)); err != nil {
+		if err == nil { // only what has a copy is emptied
+			err = h.mend(path, size, true)
+		}
+		if err != nil {
 			return errors.Join(errCorrupt, err)
 		}
 		return fmt.Errorf("%w; a copy of it is %s", errCorrupt, name)

@@ -178,6 +178,9 @@ func TestLedgerCorruptFaults(t *testing.T) {
 			if !strings.Contains(w.log.String(), syscall.EIO.Error()) {
 				t.Errorf("%s: %s", place, &w.log)
 			}
+			if after, _ := os.ReadFile(w.path); place == "copy" && !bytes.Equal(after, b) {
+				t.Error("the ledger is emptied without a copy")
+			}
 			if _, err := os.Stat(w.path + ".corrupt"); place == "copy" && err == nil {
 				t.Error("a part of a copy is left")
 			}

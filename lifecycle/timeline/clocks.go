@@ -107,7 +107,7 @@ func (s sight) keys() (keys []string) {
 // learn counts what speaks for each offset.
 func (c *clock) learn(in *input, zoned map[string][]time.Time, zone *time.Location, usual time.Duration) {
 	votes := map[time.Duration]int{}
-	leaps, none, floating := 0, 0, time.Time{}
+	leaps, none, floating, day := 0, 0, time.Time{}, c.day
 	for _, s := range in.seen {
 		if !s.noZone && !s.tai {
 			continue
@@ -145,7 +145,7 @@ func (c *clock) learn(in *input, zoned map[string][]time.Time, zone *time.Locati
 	if leaps > none {
 		c.leap = leapTAI
 	}
-	c.last = time.Time{}
+	c.day, c.last = day, time.Time{} // the lines are read again
 	switch {
 	case zone != nil:
 		_, east := floating.In(zone).Zone()

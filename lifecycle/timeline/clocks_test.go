@@ -154,6 +154,7 @@ func TestDates(t *testing.T) {
 		"Dec 20 10:00:07 vm app[9]: Received SIGTERM\n":                                     "2019-12-20",
 		"Oct 20 10:00:07 vm app[9]: Received SIGTERM\n":                                     "2020-10-20",
 		"09:00:05 web | cache is warm\n10:00:05 web | Received SIGTERM\n23:00:05 web | x\n": "2020-05-20",
+		"23:59:05 web | cache is warm\n00:00:05 web | Received SIGTERM\n":                   "2020-05-21",
 	} {
 		zoned.Reader = strings.NewReader(`{"time":"2020-05-20T10:00:05.1Z","level":"INFO","msg":"up","pid":7}` + "\n")
 		tl := timeline.Read(zoned, lines("b", log))

@@ -34,6 +34,9 @@ var macros = strings.NewReplacer("{iso}", "(?P<time>"+isoPattern+")", "{level}",
 
 // compile makes a format ready, and tries its example.
 func (f *Format) compile() error {
+	if f.Match == "" {
+		return fmt.Errorf("timeline: format %s: match: empty; set the expression of its lines", f.Name)
+	}
 	re, err := regexp.Compile(`^(?:` + macros.Replace(f.Match) + `)$`)
 	if err != nil {
 		return fmt.Errorf("timeline: format %s: %w", f.Name, err)

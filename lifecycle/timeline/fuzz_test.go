@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -73,12 +72,9 @@ func FuzzLoadTables(f *testing.F) {
 	f.Add(`{"formats":[{"name":"ours","match":"@{iso}@ (?P<msg>.*)","example":"@2026-05-20T22:55:01Z@ hello"}]}`)
 	f.Add(`{"formats":[{"name":"x","match":"(?P<nothing>.)","example":"x"}]}`)
 	f.Add(`{"rules":[{"name":"x","has":"abc"}]}`)
+	f.Add(`{"formats":[{}]}`)
 	f.Add(`[]`)
 	f.Fuzz(func(t *testing.T, text string) {
-		var has Tables
-		if json.Unmarshal([]byte(text), &has); slices.ContainsFunc(has.Formats, func(f Format) bool { return f.Match == "" }) {
-			return // compile still panics for it
-		}
 		own, err := LoadTables(strings.NewReader(text))
 		if err != nil {
 			if !strings.HasPrefix(err.Error(), "timeline: ") {
