@@ -140,8 +140,8 @@ func TestServerHandlerAlone(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- web.Step().Stop(t.Context()) }()
 	<-stopping.Done()
-	if w := answer(); w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
-		t.Errorf("refused with %d", w.Code)
+	if w := answer(); w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" || w.Header().Get("Connection") != "close" {
+		t.Errorf("refused with %d, %v", w.Code, w.Header())
 	}
 	select {
 	case err := <-done:
