@@ -56,6 +56,20 @@ func TestClosingKillAnnounces(t *testing.T) {
 	})
 }
 
+// What Cut returns is the caller's.
+func TestGateCutCopies(t *testing.T) {
+	var g drain.Gate
+	_, leave, _ := g.Join(t.Context(), "a")
+	defer leave()
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	g.Drain(ended)
+	g.Cut()[0] = "b"
+	if got := g.Cut()[0]; got != "a" {
+		t.Errorf("a caller changed the name to %s", got)
+	}
+}
+
 // A plan that a step begins after the end of its own Stop's time still has a budget of
 // its own: nothing of it is skipped.
 func TestPlanAfterOuterStop(t *testing.T) {

@@ -11,6 +11,8 @@ import (
 	"time"
 	"weak"
 
+	"go.uber.org/goleak"
+
 	"github.com/evenkeel-go/evenkeel/drain"
 )
 
@@ -100,4 +102,26 @@ func TestServerHijackedClosedTwice(t *testing.T) {
 	if err := g.Drain(ctx); err == nil || !strings.Contains(err.Error(), "1 still in (GET /twice ") {
 		t.Errorf("the handler runs, and Drain returns %v", err)
 	}
+}
+
+// An endlessContext can end, as far as others know.
+type endlessContext struct {
+	context.Context
+	done chan struct{}
+}
+
+func (c endlessContext) Done() <-chan struct{} { return c.done }
+
+// A connection leaves nothing behind with a BaseContext that can end: each one would
+// stay until the server's end.
+func TestServerForgetsConnections(t *testing.T) {
+	base := endlessContext{context.Background(), make(chan struct{})}
+	s := serve(t, &drain.Server{HTTP: &http.Server{BaseContext: func(net.Listener) context.Context { return base }}}, nil)
+	before := goleak.IgnoreCurrent()
+	for range 3 {
+		c := s.dial("")
+		say(t, c, "/")
+		c.Close()
+	}
+	goleak.VerifyNone(t, before)
 }

@@ -66,6 +66,17 @@ func TestProgressForgets(t *testing.T) {
 	})
 }
 
+// At the end nothing is left: a step that was abandoned is not waited for.
+func TestProgressEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := drain.Plan{Budget: s, Phases: []drain.Phase{phase("a", s/2, 0, step(deaf(time.Minute)))}}
+		if got := progressOf(t, &p); got != "0s 1, 500ms 0" {
+			t.Errorf("got %s", got)
+		}
+		time.Sleep(time.Minute)
+	})
+}
+
 // TestProgressKill counts a step that gave up, and is killed.
 func TestProgressKill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
