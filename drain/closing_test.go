@@ -3,6 +3,7 @@ package drain_test
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -70,8 +71,8 @@ func TestGateCutCopies(t *testing.T) {
 	}
 }
 
-// A plan that a step begins after the end of its own Stop's time still has a budget of
-// its own: nothing of it is skipped.
+// A plan that a step begins when the time of Stop is over has its whole budget:
+// nothing of it is skipped.
 func TestPlanAfterOuterStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		inner := drain.Plan{Budget: s, Phases: []drain.Phase{phase("b", 0, 0, step(takes(100*ms)))}}
@@ -106,16 +107,16 @@ func TestPlanKillsAtSameTime(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			for range 300 { // select chooses
 				synctest.Test(t, func(t *testing.T) {
-					killed := false
+					var killed atomic.Bool
 					p := drain.Plan{Budget: tt.budget, Logger: slog.New(slog.DiscardHandler), Phases: []drain.Phase{
-						phase("a", 0, 0, drain.Step{Name: "s", Stop: tt.stop, Kill: func() { killed = true }}),
+						phase("a", 0, 0, drain.Step{Name: "s", Stop: tt.stop, Kill: func() { killed.Store(true) }}),
 					}}
 					ctx, force := asked(time.Now())
 					if tt.forced {
 						time.AfterFunc(100*ms, force)
 					}
 					p.Run(ctx)
-					if time.Sleep(2 * s); !killed {
+					if time.Sleep(2 * s); !killed.Load() {
 						t.Error("not killed")
 					}
 				})
