@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -323,6 +324,25 @@ func TestGateLeaveBesideEnter(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// A drain that gives up as the last work leaves names what is within, or nothing.
+func TestGateGivesUpBesideLeave(t *testing.T) {
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	gates := pairs()
+	for i := range gates {
+		gates[i].Enter()
+		gates[i].Drain(ended)
+	}
+	beside(gates, (*drain.Gate).Leave, func(g *drain.Gate) {
+		for range 20 {
+			g.Cut() // keeps Leave from recording that the gate is empty
+			if err := g.Drain(ended); err != nil && strings.Contains(err.Error(), "drain: 0 still in") {
+				t.Error(err)
+			}
+		}
+	})
 }
 
 // A Leave with nothing within panics whatever happens beside it, and leaves a

@@ -78,6 +78,9 @@ func TestGraceful(t *testing.T) {
 				if got := outcomes(r); got != tt.want || tt.server.graces.Load() != 1 {
 					t.Errorf("GracefulStop called %d times\ngot  %s\nwant %s", tt.server.graces.Load(), got, tt.want)
 				}
+				if stack := "\n\n" + r.Results[0].Stack; strings.Contains(stack, "\n\ndrain.(*graceful).") {
+					t.Errorf("a goroutine of the library alone is in the stack:%s", stack)
+				}
 				for _, name := range strings.Fields(tt.stack) {
 					if !strings.Contains(r.Results[0].Stack, "(*fakeServer)."+name+" ") {
 						t.Errorf("%s is not in the stack:\n%s", name, r.Results[0].Stack)

@@ -50,6 +50,33 @@ func TestProgress(t *testing.T) {
 	})
 }
 
+// The work that a phase gave up on is not counted in the next one.
+func TestProgressForgets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g drain.Gate
+		g.Enter()
+		g.Enter()
+		p := drain.Plan{Budget: 10 * s, Phases: []drain.Phase{
+			phase("a", s, 0, drain.Step{Name: "gate", Stop: g.Drain}),
+			phase("b", 0, 0, step(takes(3*s))),
+		}}
+		if got := progressOf(t, &p); !strings.HasPrefix(got, "0s ") || !strings.Contains(got, ", 900ms 1, 1.9s 1, 2.9s 1, 3.9s ") || !strings.HasSuffix(got, "3.9s 0") {
+			t.Errorf("got %s", got)
+		}
+	})
+}
+
+// At the end nothing is left: a step that was abandoned is not waited for.
+func TestProgressEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := drain.Plan{Budget: s, Phases: []drain.Phase{phase("a", s/2, 0, step(deaf(time.Minute)))}}
+		if got := progressOf(t, &p); got != "0s 1, 500ms 0" {
+			t.Errorf("got %s", got)
+		}
+		time.Sleep(time.Minute)
+	})
+}
+
 // TestProgressKill counts a step that gave up, and is killed.
 func TestProgressKill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -145,3 +145,92 @@ func TestServerStopsAgain(t *testing.T) {
 	}
 	<-within
 }
+
+// A Stop keeps its time by itself, without a Kill, if Accept of the listener does not
+// return.
+func TestServerStopAlone(t *testing.T) {
+	free, stuck := make(chan struct{}), make(chan struct{})
+	close(free)
+	s := serve(t, &drain.Server{}, func(l net.Listener) net.Listener { return oddListener{l, free, stuck, nil} })
+	ctx, cancel := context.WithTimeout(t.Context(), 100*ms)
+	defer cancel()
+	stopped := make(chan error, 1)
+	go func() { stopped <- s.Step().Stop(ctx) }()
+	select {
+	case err := <-stopped:
+		if err == nil {
+			t.Error("Stop succeeded")
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("Stop does not return")
+	}
+	close(stuck)
+	s.Step().Kill()
+	<-s.served
+}
+
+// The end of the context cuts what a Stop out of time has left: ListenAndServe returns,
+// and the gate is shut.
+func TestServerContextEndsLast(t *testing.T) {
+	for _, stopped := range []bool{false, true} {
+		addr, in, served := make(chan string, 1), make(chan bool, 1), make(chan error, 1)
+		var g drain.Gate
+		s := &drain.Server{Gate: &g, HTTP: &http.Server{Addr: "127.0.0.1:0", Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			in <- true
+			<-r.Context().Done()
+		})}}
+		s.HTTP.BaseContext = func(l net.Listener) context.Context { addr <- l.Addr().String(); return context.Background() }
+		why := errors.New("why")
+		ctx, end := context.WithCancelCause(t.Context())
+		go func() { served <- s.ListenAndServe(ctx) }()
+		c, err := net.Dial("tcp", <-addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		c.Write([]byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"))
+		<-in
+		if stopped {
+			over, cancel := context.WithCancel(t.Context())
+			cancel()
+			if err := s.Step().Stop(over); err == nil {
+				t.Error("Stop had no time and succeeded")
+			}
+		}
+		end(why)
+		select {
+		case err := <-served:
+			if !stopped && err != why {
+				t.Errorf("ListenAndServe: %v", err)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("stopped: %v; ListenAndServe does not return", stopped)
+		}
+		if g.Enter() {
+			t.Errorf("stopped: %v; the gate is open", stopped)
+		}
+	}
+}
+
+// If ctx ends while the address is looked up, its cause is the error.
+func TestServerContextEndsLookup(t *testing.T) {
+	why := errors.New("why")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(why)
+	s := &drain.Server{HTTP: &http.Server{Addr: "localhost:0"}}
+	if err := s.ListenAndServe(ctx); err != why {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Once Kill has returned, the listener is closed, even if no Stop came before.
+func TestServerKillCloses(t *testing.T) {
+	for range 50 {
+		s := serve(t, &drain.Server{}, nil)
+		s.Step().Kill()
+		if c, err := net.Dial("tcp", s.addr); err == nil {
+			c.Close()
+			t.Fatal("a connection was accepted after Kill")
+		}
+	}
+}

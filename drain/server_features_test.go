@@ -140,8 +140,8 @@ func TestServerHandlerAlone(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- web.Step().Stop(t.Context()) }()
 	<-stopping.Done()
-	if w := answer(); w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
-		t.Errorf("refused with %d", w.Code)
+	if w := answer(); w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" || w.Header().Get("Connection") != "close" {
+		t.Errorf("refused with %d, %v", w.Code, w.Header())
 	}
 	select {
 	case err := <-done:
@@ -151,6 +151,68 @@ func TestServerHandlerAlone(t *testing.T) {
 	close(free)
 	if w, err := <-first, <-done; w.Code != http.StatusOK || err != nil {
 		t.Errorf("%d: %v", w.Code, err)
+	}
+}
+
+// A request within one server's gate is not within another's: a handler behind both is
+// refused by the one that stopped.
+func TestServerHandlerBehindTwo(t *testing.T) {
+	var outer, inner drain.Server
+	h := outer.Handler(inner.Handler(http.NotFoundHandler()))
+	inner.Step().Stop(t.Context())
+	w := httptest.NewRecorder()
+	if h.ServeHTTP(w, httptest.NewRequest("GET", "/", nil)); w.Code != http.StatusServiceUnavailable {
+		t.Errorf("got %d", w.Code)
+	}
+}
+
+// HTTP/3 has no Connection header.
+func TestServerRefusesHTTP3(t *testing.T) {
+	var web drain.Server
+	h := web.Handler(http.NotFoundHandler())
+	web.Step().Stop(t.Context())
+	w, r := httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil)
+	r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/3.0", 3, 0
+	if h.ServeHTTP(w, r); w.Code != http.StatusServiceUnavailable || w.Header()["Connection"] != nil {
+		t.Errorf("%d, %v", w.Code, w.Header())
+	}
+}
+
+// The preface of HTTP/2 without TLS is not a request: h2c.NewHandler takes the
+// connection for as long as the client likes.
+func TestServerPreface(t *testing.T) {
+	taken, free := make(chan net.Conn, 1), make(chan struct{})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	web := drain.Server{HTTP: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			t.Error(err)
+		}
+		taken <- c
+		<-free
+	})}}
+	served := make(chan error, 1)
+	go func() { served <- web.Serve(l) }()
+	client, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	io.WriteString(client, "PRI * HTTP/2.0\r\n\r\n")
+	c := <-taken
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := web.Step().Stop(ctx); err != nil {
+		t.Error(err)
+	}
+	close(free)
+	c.Close()
+	web.Step().Kill()
+	if err := <-served; err != nil {
+		t.Error(err)
 	}
 }
 

@@ -98,6 +98,35 @@ func TestServerHTTP2Stages(t *testing.T) {
 	}
 }
 
+// While the server settles, HTTP/2 clients keep their connection. A new one would still
+// reach this instance.
+func TestServerHTTP2Settles(t *testing.T) {
+	s := serve(t, &drain.Server{Settle: 200 * ms, HTTP: &http.Server{TLSConfig: certified()}}, nil)
+	get := func() {
+		r, err := s.client.Get("https://" + s.addr + "/")
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		io.Copy(io.Discard, r.Body)
+		r.Body.Close()
+		if r.ProtoMajor != 2 {
+			t.Error(r.Proto)
+		}
+	}
+	get()
+	done := s.stop(t.Context(), 10*time.Second)
+	for begin := time.Now(); time.Since(begin) < 100*ms; {
+		get()
+	}
+	if got := <-done; got.err != nil {
+		t.Error(got.err)
+	}
+	if n := len(s.conns); n != 1 {
+		t.Errorf("the client opened %d connections", n)
+	}
+}
+
 // An idle connection is closed after GOAWAY: without it a client does not know that
 // the request it has just sent was not processed, and does not send a POST again.
 func TestServerHTTP2Goodbye(t *testing.T) {

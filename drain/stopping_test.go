@@ -65,6 +65,25 @@ func TestStoppingDeadline(t *testing.T) {
 	}
 }
 
+// Work that joins with an earlier deadline than the drain's keeps it.
+func TestStoppingOwnDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g drain.Gate
+		want := time.Now().Add(2 * s)
+		outside, cancel := context.WithDeadline(t.Context(), want)
+		defer cancel()
+		ctx, leave, _ := g.Join(outside, "a")
+		defer leave()
+		drainCtx, cancelDrain := context.WithTimeout(t.Context(), 3*s)
+		defer cancelDrain()
+		go g.Drain(drainCtx)
+		synctest.Wait()
+		if got, ok := drain.Stopping(ctx).Deadline(); !ok || got != want {
+			t.Errorf("%v, want %v", got, want)
+		}
+	})
+}
+
 // Once, each key of type *int went to the soft context, and a caller's own lost its
 // value.
 func TestStoppingValue(t *testing.T) {

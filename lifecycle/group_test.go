@@ -322,7 +322,9 @@ func TestGroupLateGo(t *testing.T) {
 		if err := g.Run(context.Background()); err != nil {
 			t.Fatal(err)
 		}
-		wg.Wait()
+		if wg.Wait(); ran.Load() != accepted.Load() {
+			t.Fatalf("Go accepted %d tasks, %d of them ran", accepted.Load(), ran.Load())
+		}
 	}
 }
 

@@ -120,6 +120,10 @@ func TestSystemd(t *testing.T) {
 	if got := received(); !strings.Contains(got, "\nEXTEND_TIMEOUT_USEC=149") {
 		t.Errorf("a wait of a minute: %s", got)
 	}
+	lifecycle.Systemd(lifecycle.Status{State: "starting", Waiting: strings.Repeat("x", 3000)})
+	if got, _, _ := strings.Cut(received(), "\n"); len(got) != len("STATUS=")+1000 {
+		t.Errorf("a long text: %d bytes", len(got))
+	}
 }
 
 func TestSystemdWithoutSystemd(t *testing.T) {
