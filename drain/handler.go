@@ -37,6 +37,9 @@ func (s *Server) handle(next http.Handler, w http.ResponseWriter, r *http.Reques
 	if s.Name != nil {
 		v.name, v.path = s.Name(r), ""
 	}
+	if s.Session != nil {
+		v.session = s.Session(r)
+	}
 	if c != nil {
 		v.cancel = c.cancel
 	}

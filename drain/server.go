@@ -75,8 +75,13 @@ type Server struct {
 	Exempt func(*http.Request) bool
 
 	// Name returns the name of a request, and of the connection that it hijacks, for
-	// errors and Gate.Cut. Nil means method and path.
+	// errors. Nil means method and path.
 	Name func(*http.Request) string
+
+	// Session returns the session that a request belongs to, such as a user's id, or
+	// "" if it has none. The gate's Recorder gets it, and Gate.Cut returns it in place
+	// of the name. Nil means that no request has a session.
+	Session func(*http.Request) string
 
 	// Gate admits the requests. Set it to share it with other work or to read
 	// Gate.Cut. If it is nil, the server uses a private one.
