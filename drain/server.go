@@ -101,9 +101,7 @@ type Server struct {
 
 var errNoHTTP = errors.New("drain: Server.HTTP: nil; set the http.Server to run")
 
-// ListenAndServe listens on HTTP.Addr and serves. It returns nil once the Step has
-// ended. If ctx ends before the Step begins, it closes all connections and returns the
-// cause of ctx. It fits lifecycle.Group.Go.
+// ListenAndServe listens on HTTP.Addr and calls Serve. It fits lifecycle.Group.Go.
 //
 // If systemd passed a socket that listens on HTTP.Addr (from a .socket unit; Addr is
 // the path of a unix socket), ListenAndServe serves that one, and no connection is
@@ -121,24 +119,7 @@ func (s *Server) ListenAndServe(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	done := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(done)
-		s.setup.Do(s.prepare)
-		g := s.gate()
-		g.shut(ctx)
-		s.closing.cut(g, context.Cause(ctx))
-		s.close()
-		s.ended.happen()
-	})
-	err = s.serve(l)
-	if !stop() {
-		<-done
-		if errors.Is(err, http.ErrServerClosed) { // ended by ctx, not by the Step
-			return context.Cause(ctx)
-		}
-	}
-	return err
+	return s.serve(ctx, l)
 }
 
 func (s *Server) listen(ctx context.Context) (*listener, error) {
@@ -162,23 +143,46 @@ func (s *Server) listen(ctx context.Context) (*listener, error) {
 }
 
 // Serve serves the connections that l accepts, and closes l. It returns nil once the
-// Step has ended, and an error if anything else stopped it.
+// Step has ended, and an error if anything else stopped it. If ctx ends before the Step
+// begins, it closes all connections and returns the cause of ctx.
 //
 // To count hijacked connections, Serve must see the plain ones. For TLS set
 // HTTP.TLSConfig: do not pass a listener of crypto/tls. Hooks and hijackers get a
 // wrapper that can do what a *net.TCPConn or *net.UnixConn can.
-func (s *Server) Serve(l net.Listener) error {
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	if s.HTTP == nil {
 		l.Close()
 		return errNoHTTP
 	}
-	return s.serve(newListener(l, &s.tracker))
+	return s.serve(ctx, newListener(l, &s.tracker))
 }
 
-func (s *Server) serve(l *listener) error {
+func (s *Server) serve(ctx context.Context, l *listener) error {
 	defer l.Close() // http.Server.ServeTLS does not always do it
 	s.setup.Do(s.prepare)
 	s.wrapped.Do(s.wrap)
+	done := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(done)
+		g := s.gate()
+		g.shut(ctx)
+		s.closing.cut(g, context.Cause(ctx))
+		s.close()
+		s.ended.happen()
+	})
+	err := s.accept(l)
+	if !stop() {
+		<-done
+		if errors.Is(err, http.ErrServerClosed) { // ended by ctx, not by the Step
+			return context.Cause(ctx)
+		}
+	}
+	return err
+}
+
+// accept serves until http.Server is closed. If the Step did that, it waits until the
+// Step has ended, and returns nil.
+func (s *Server) accept(l *listener) error {
 	s.accepting.Store(l)
 	defer s.accepting.CompareAndSwap(l, nil)
 	var err error
