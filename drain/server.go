@@ -255,8 +255,9 @@ func (s *Server) sendAway(ctx context.Context) {
 
 // kill cuts the requests within, closes all connections, and waits for the handlers to
 // return, as the next phase may close what they use. It records the names before it
-// closes connections, upon which requests leave. It does not wait for a Stop that
-// still runs, which net/http may hold up.
+// closes connections, upon which requests leave. If all have left, their answers may
+// still be on the way. It does not wait for a Stop that still runs, which net/http may
+// hold up.
 func (s *Server) kill() {
 	s.setup.Do(s.prepare)
 	g := s.gate()
@@ -264,6 +265,9 @@ func (s *Server) kill() {
 	cancel()
 	s.shutdown(ended) // for its hooks
 	s.closing.kill(g)
+	if g.len() == 0 {
+		s.closing.wait(s.tracker.closeNew())
+	}
 	s.close()
 	s.closing.wait(g.idle)
 	s.ended.happen()
