@@ -66,7 +66,7 @@ func (g *graceful) stop(ctx context.Context) error {
 // run calls GracefulStop. It does not know the plan's Logger, so a panic is printed to
 // standard error.
 func (g *graceful) run(ctx context.Context) {
-	panics.Call(ctx, nil, g.name, func(context.Context) error { g.grace(); return nil }, func(err error) {
+	panics.Call[PanicError](ctx, nil, g.name, func(context.Context) error { g.grace(); return nil }, func(err error) {
 		g.err = err
 		close(g.done)
 	})

@@ -62,7 +62,7 @@ func (r *run) reportProgress(f func(left int, deadline time.Time)) (changed, end
 		return func() {}, func() {}
 	}
 	change, over := make(chan struct{}, 1), make(chan struct{})
-	go panics.Call(r.ctx, r.loud, "progress", func(context.Context) error {
+	go panics.Call[PanicError](r.ctx, r.loud, "progress", func(context.Context) error {
 		again := time.NewTimer(time.Second)
 		defer again.Stop()
 		for more := true; more; {

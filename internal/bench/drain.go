@@ -197,7 +197,9 @@ func requests(serve func(*http.Server, net.Listener)) func(int) time.Duration {
 
 func bareServer(web *http.Server, l net.Listener) { web.Serve(l) }
 
-func drainServer(web *http.Server, l net.Listener) { (&drain.Server{HTTP: web}).Serve(context.Background(), l) }
+func drainServer(web *http.Server, l net.Listener) {
+	(&drain.Server{HTTP: web}).Serve(context.Background(), l)
+}
 
 // perSecond returns the inverse ratio of requests per second, so the bar of at least
 // 0.97 is one of at most 1/0.97.
