@@ -168,11 +168,11 @@ func (t *tracker) close(which func(net.Conn, http.ConnState) bool) {
 // the visit lasts until that is closed.
 type visit struct {
 	entry
-	holders atomic.Int32
+	others atomic.Int32 // how many hold the visit, beside the first
 }
 
 func (v *visit) end() {
-	if v.holders.Add(-1) == 0 {
+	if v.others.Add(-1) < 0 {
 		v.leave()
 	}
 }
@@ -223,11 +223,11 @@ func tracked(c net.Conn) *conn {
 }
 
 // hijackedLocked holds the visit for the hijacked connection. It is called within the
-// visit, so holders is not zero yet.
+// visit, which has not ended yet.
 func (c *conn) hijackedLocked(outer net.Conn) {
 	c.outer, c.held = outer, c.visit
 	if c.held != nil {
-		c.held.holders.Add(1)
+		c.held.others.Add(1)
 	}
 }
 

@@ -104,15 +104,15 @@ func (g *Gate) Join(ctx context.Context, name string) (_ context.Context, leave 
 // Recorder gets the session, and Cut returns it in place of the name. If session is
 // empty, JoinSession is Join.
 func (g *Gate) JoinSession(ctx context.Context, name, session string) (_ context.Context, leave func(), ok bool) {
-	e := &entry{name: name, session: session}
+	e := &entry{name: name, session: session, since: time.Now()}
 	if !g.join(ctx, e) {
 		return ctx, func() {}, false
 	}
 	return e, e.leave, true
 }
 
-// join admits e, whose name is set. If e.cancel is set too, it already ends ctx, and
-// leave does not call it.
+// join admits e, whose name and since are set. If e.cancel is set too, it already ends
+// ctx, and leave does not call it.
 func (g *Gate) join(ctx context.Context, e *entry) bool {
 	if !g.Enter() {
 		return false
@@ -123,7 +123,6 @@ func (g *Gate) join(ctx context.Context, e *entry) bool {
 		e.own = true
 	}
 	g.mu.Lock()
-	e.since = time.Now()
 	g.linkLocked(e)
 	e.announced = g.idle != nil // it entered while the gate was being shut, after the others were announced
 	why := g.why
