@@ -130,10 +130,8 @@ func (c *closing) wait(done <-chan struct{}) {
 	if s := c.latest.Load(); s != nil {
 		grace = s.grace
 	}
-	patience := time.NewTimer(grace)
-	defer patience.Stop()
 	select {
 	case <-done:
-	case <-patience.C:
+	case <-time.After(grace):
 	}
 }

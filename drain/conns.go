@@ -102,7 +102,7 @@ func (t *tracker) closeNew() (gone <-chan struct{}) {
 	if t.http == 0 {
 		t.gone.happen()
 	}
-	gone = t.gone.c
+	gone = t.gone.Done()
 	t.mu.Unlock()
 	t.close(func(_ net.Conn, s http.ConnState) bool { return s == http.StateNew })
 	return gone
@@ -128,13 +128,11 @@ const farewell = 1200 * time.Millisecond
 // (golang/go#81153).
 func (t *tracker) empty(ctx context.Context) bool {
 	gone := t.closeNew()
-	again := time.NewTicker(farewell)
-	defer again.Stop()
 	for {
 		select {
 		case <-gone:
 			return true
-		case <-again.C:
+		case <-time.After(farewell):
 			t.close(func(_ net.Conn, s http.ConnState) bool { return s == http.StateIdle })
 		case <-ctx.Done():
 			return false

@@ -115,31 +115,15 @@ func (s *Server) ListenAndServe(ctx context.Context) error {
 	if s.HTTP == nil {
 		return errNoHTTP
 	}
-	l, err := s.listen(ctx)
-	if err != nil {
-		return err
-	}
-	return s.serve(ctx, l)
-}
-
-func (s *Server) listen(ctx context.Context) (*listener, error) {
-	addr := s.HTTP.Addr
-	if addr == "" {
-		addr = ":http"
-	}
+	addr := cmp.Or(s.HTTP.Addr, ":http")
 	if passed := activated(addr); passed != nil {
-		l := newListener(passed, &s.tracker)
-		l.kept = passed
-		return l, nil
+		return s.serve(ctx, newListener(passed, passed, &s.tracker))
 	}
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 	if err != nil {
-		if ctx.Err() != nil {
-			err = context.Cause(ctx)
-		}
-		return nil, err
+		return cmp.Or(context.Cause(ctx), err)
 	}
-	return newListener(l, &s.tracker), nil
+	return s.Serve(ctx, l)
 }
 
 // Serve serves the connections that l accepts, and closes l. It returns nil once the
@@ -154,7 +138,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		l.Close()
 		return errNoHTTP
 	}
-	return s.serve(ctx, newListener(l, &s.tracker))
+	return s.serve(ctx, newListener(l, nil, &s.tracker))
 }
 
 func (s *Server) serve(ctx context.Context, l *listener) error {
@@ -192,7 +176,7 @@ func (s *Server) accept(l *listener) error {
 		err = s.HTTP.Serve(l)
 	}
 	if errors.Is(err, http.ErrServerClosed) && s.down.Load() {
-		<-s.ended.c
+		<-s.ended.Done()
 		return nil
 	}
 	return err
