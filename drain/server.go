@@ -239,8 +239,8 @@ func (s *Server) sendAway(ctx context.Context) {
 
 // kill cuts the requests within, closes all connections, and waits for the handlers to
 // return, as the next phase may close what they use. It records the names before it
-// closes connections, upon which requests leave. If all have left, their answers may
-// still be on the way. It does not wait for a Stop that still runs, which net/http may
+// closes connections, upon which requests leave. If none is cut, it lets the last
+// answers out first. It does not wait for a Stop that still runs, which net/http may
 // hold up.
 func (s *Server) kill() {
 	s.setup.Do(s.prepare)
@@ -248,8 +248,7 @@ func (s *Server) kill() {
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
 	s.shutdown(ended) // for its hooks
-	s.closing.kill(g)
-	if g.len() == 0 {
+	if s.closing.kill(g) == nil {
 		s.closing.wait(s.tracker.closeNew())
 	}
 	s.close()
