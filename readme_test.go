@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -62,6 +64,20 @@ func TestReadmePortTaken(t *testing.T) {
 	out, status := proctest.Start(t, "readme").Ended()
 	if n := strings.Count(out, ":8080"); status != 1 || n != 1 || !strings.Contains(out, "ERROR exit status=1") {
 		t.Errorf("exit status %d, said:\n%s", status, out)
+	}
+}
+
+// The README's plan is the one whose times are in Plan's documentation.
+func TestReadmePlan(t *testing.T) {
+	plan := func(file string) []string {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return regexp.MustCompile(`Budget: [^,]+|{Name: "\w+", (Timeout|Reserve): [^,}]+`).FindAllString(string(text), -1)
+	}
+	if got, want := plan("README.md"), plan("drain/clock_example_test.go"); len(want) != 5 || !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 

@@ -96,14 +96,15 @@ func (c *closing) close(ctx context.Context, g *Gate) error {
 	return c.cut(g, g.drain(ctx, pace))
 }
 
-// kill refuses new work and cuts what is within, for Kill.
-func (c *closing) kill(g *Gate) {
+// kill refuses new work and cuts what is within, for Kill. It returns an error if there
+// was any.
+func (c *closing) kill(g *Gate) error {
 	why := errKilled
 	if s := c.latest.Load(); s != nil && s.ctx.Err() != nil {
 		why = context.Cause(s.ctx)
 	}
 	g.shut(context.Background())
-	c.cut(g, why)
+	return c.cut(g, why)
 }
 
 var errKilled = fmt.Errorf("drain: the server was killed: %w", context.Canceled)
@@ -130,10 +131,8 @@ func (c *closing) wait(done <-chan struct{}) {
 	if s := c.latest.Load(); s != nil {
 		grace = s.grace
 	}
-	patience := time.NewTimer(grace)
-	defer patience.Stop()
 	select {
 	case <-done:
-	case <-patience.C:
+	case <-time.After(grace):
 	}
 }

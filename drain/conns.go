@@ -102,7 +102,7 @@ func (t *tracker) closeNew() (gone <-chan struct{}) {
 	if t.http == 0 {
 		t.gone.happen()
 	}
-	gone = t.gone.c
+	gone = t.gone.Done()
 	t.mu.Unlock()
 	t.close(func(_ net.Conn, s http.ConnState) bool { return s == http.StateNew })
 	return gone
@@ -128,13 +128,11 @@ const farewell = 1200 * time.Millisecond
 // (golang/go#81153).
 func (t *tracker) empty(ctx context.Context) bool {
 	gone := t.closeNew()
-	again := time.NewTicker(farewell)
-	defer again.Stop()
 	for {
 		select {
 		case <-gone:
 			return true
-		case <-again.C:
+		case <-time.After(farewell):
 			t.close(func(_ net.Conn, s http.ConnState) bool { return s == http.StateIdle })
 		case <-ctx.Done():
 			return false
@@ -168,11 +166,11 @@ func (t *tracker) close(which func(net.Conn, http.ConnState) bool) {
 // the visit lasts until that is closed.
 type visit struct {
 	entry
-	holders atomic.Int32
+	others atomic.Int32 // how many hold the visit, beside the first
 }
 
 func (v *visit) end() {
-	if v.holders.Add(-1) == 0 {
+	if v.others.Add(-1) < 0 {
 		v.leave()
 	}
 }
@@ -223,11 +221,11 @@ func tracked(c net.Conn) *conn {
 }
 
 // hijackedLocked holds the visit for the hijacked connection. It is called within the
-// visit, so holders is not zero yet.
+// visit, which has not ended yet.
 func (c *conn) hijackedLocked(outer net.Conn) {
 	c.outer, c.held = outer, c.visit
 	if c.held != nil {
-		c.held.holders.Add(1)
+		c.held.others.Add(1)
 	}
 }
 

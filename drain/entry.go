@@ -11,12 +11,14 @@ import (
 // An entry is a piece of work that joined a gate, and the context it runs under.
 type entry struct {
 	context.Context
-	gate   *Gate
-	name   string
-	path   string // of a request that Server.Name does not name. Most titles are never used, so none is made ahead
-	since  time.Time
-	cancel context.CancelCauseFunc // ends the context
-	own    bool                    // cancel ends this context only, so leave calls it
+	gate    *Gate
+	name    string
+	path    string // of a request that Server.Name does not name. Most titles are never used, so none is made ahead
+	session string
+	slot    uint32 // in Gate.Recorder, 0 if none
+	since   time.Time
+	cancel  context.CancelCauseFunc // ends the context
+	own     bool                    // cancel ends this context only, so leave calls it
 
 	// Guarded by gate.mu:
 	prev, next *entry          // in the gate's list
@@ -27,7 +29,7 @@ type entry struct {
 	named      bool // its title is in Gate.cutNames
 }
 
-// title returns the name for errors and Gate.Cut.
+// title returns the name for errors.
 func (e *entry) title() string {
 	if e.path == "" {
 		return e.name
@@ -72,6 +74,9 @@ func (e *entry) leave() {
 	g.mu.Unlock()
 	if !left {
 		return
+	}
+	if e.slot != 0 {
+		g.Recorder.Leave(e.slot)
 	}
 	g.Leave()
 	if e.own {

@@ -135,7 +135,7 @@ func ExampleServer() {
 		return
 	}
 	served := make(chan error)
-	go func() { served <- web.Serve(listener) }()
+	go func() { served <- web.Serve(context.Background(), listener) }()
 
 	plan := drain.Plan{Phases: []drain.Phase{{Name: "requests", Steps: []drain.Step{web.Step()}}}}
 	_, err = plan.Run(context.Background())

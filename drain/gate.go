@@ -1,6 +1,7 @@
 package drain
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -19,6 +20,10 @@ import (
 // The zero Gate is open. A Gate must not be copied after first use. Its methods may be
 // called concurrently.
 type Gate struct {
+	// Recorder, if not nil, records the sessions of the work that is within. Set it
+	// before first use.
+	Recorder Recorder
+
 	within count.Count
 	until  atomic.Pointer[time.Time] // the deadline of the latest drain
 
@@ -28,6 +33,18 @@ type Gate struct {
 	empty       bool          // idle is closed
 	cutNames    []string      // what Cut returns
 	why         error         // the cause of the latest drain that gave up; nil before
+}
+
+// A Recorder records which sessions are within a [Gate], for the case that the process
+// dies. It must be safe for concurrent use, and quick: it is called for each request.
+type Recorder interface {
+	// Enter records that work of the session was admitted. It returns where, or 0 if
+	// it has not recorded it.
+	Enter(session string) (slot uint32)
+
+	// Leave is called once for each slot that is not 0, when the work leaves: before a
+	// Drain that waits for it returns.
+	Leave(slot uint32)
 }
 
 // Enter admits a piece of work, or returns false if the gate is shut. After true the
@@ -80,15 +97,22 @@ func (g *Gate) emptiedLocked() {
 // [Stopping] of the returned context ends when the gate is shut: finish then. The
 // context itself ends when a Drain gives up waiting, whose error has the name.
 func (g *Gate) Join(ctx context.Context, name string) (_ context.Context, leave func(), ok bool) {
-	e := &entry{name: name}
+	return g.JoinSession(ctx, name, "")
+}
+
+// JoinSession is Join for work of a session: a user, a conversation, a job. The gate's
+// Recorder gets the session, and Cut returns it in place of the name. If session is
+// empty, JoinSession is Join.
+func (g *Gate) JoinSession(ctx context.Context, name, session string) (_ context.Context, leave func(), ok bool) {
+	e := &entry{name: name, session: session, since: time.Now()}
 	if !g.join(ctx, e) {
 		return ctx, func() {}, false
 	}
 	return e, e.leave, true
 }
 
-// join admits e, whose name is set. If e.cancel is set too, it already ends ctx, and
-// leave does not call it.
+// join admits e, whose name and since are set. If e.cancel is set too, it already ends
+// ctx, and leave does not call it.
 func (g *Gate) join(ctx context.Context, e *entry) bool {
 	if !g.Enter() {
 		return false
@@ -99,7 +123,6 @@ func (g *Gate) join(ctx context.Context, e *entry) bool {
 		e.own = true
 	}
 	g.mu.Lock()
-	e.since = time.Now()
 	g.linkLocked(e)
 	e.announced = g.idle != nil // it entered while the gate was being shut, after the others were announced
 	why := g.why
@@ -109,6 +132,9 @@ func (g *Gate) join(ctx context.Context, e *entry) bool {
 	g.mu.Unlock()
 	if why != nil {
 		e.cancel(why)
+	}
+	if g.Recorder != nil && e.session != "" {
+		e.slot = g.Recorder.Enter(e.session)
 	}
 	return true
 }
@@ -126,18 +152,19 @@ func (g *Gate) Drain(ctx context.Context) error {
 	return nil
 }
 
-// Cut returns the names of the work that a Drain gave up on, oldest first.
+// Cut returns the sessions of the work that a Drain gave up on, oldest first. Work
+// without a session has its name there.
 func (g *Gate) Cut() []string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return slices.Clone(g.cutNames)
 }
 
-// recordCutLocked adds e to the names that Cut returns, once.
+// recordCutLocked adds e to what Cut returns, once.
 func (g *Gate) recordCutLocked(e *entry) {
 	if !e.named {
 		e.named = true
-		g.cutNames = append(g.cutNames, e.title())
+		g.cutNames = append(g.cutNames, cmp.Or(e.session, e.title()))
 	}
 }
 

@@ -16,33 +16,33 @@ import (
 	"github.com/evenkeel-go/evenkeel/drain"
 )
 
-// A twin is a gate and what it promises, as one goroutine sees it.
+// A twin is a gate and a model of it. One goroutine drives both.
 type twin struct {
 	*testing.T
 	*rand.Rand
 	drain.Gate
-	bare   int        // entered, not left
-	in     []*visit   // joined, not left, in the order of their beginning
-	left   *visit     // who left last
-	drains []*waiting // that have not returned
+	bare   int        // how much work entered and has not left
+	in     []*visit   // work that joined and has not left, oldest first
+	left   *visit     // the visit that left last
+	drains []*waiting // the Drains that have not returned
 	shut   bool
 	until  time.Time // the deadline of the last drain that had one
 	cut    []string
 	names  int
 }
 
-// A visit is what a Join began.
+// A visit is the model of work that joined.
 type visit struct {
 	name  string
 	since time.Time
 	ctx   context.Context
-	end   context.CancelCauseFunc // of the context it came with
+	end   context.CancelCauseFunc // ends the context that Join got
 	leave func()
 	cut   bool
 
-	why     error // with which ctx has ended
-	asked   bool  // for Stopping
-	softWhy error // with which that has ended
+	why     error // the cause with which ctx has ended
+	asked   bool  // Stopping was called with ctx
+	softWhy error // the cause with which Stopping's context has ended
 }
 
 // A waiting is a Drain under way.
@@ -55,7 +55,8 @@ type waiting struct {
 
 const isShut = "drain: the gate is shut: context canceled"
 
-// TestGateModel compares the two after each of many random steps.
+// TestGateModel takes random steps on a gate and its model, and compares the two after
+// each step.
 func TestGateModel(t *testing.T) {
 	lives := 4000
 	if testing.Short() {
@@ -93,7 +94,7 @@ func (w *twin) step() {
 			w.bare++
 		}
 	case 2, 3:
-		if w.bare > 0 || len(w.in) == 0 { // otherwise it would end other work
+		if w.bare > 0 || len(w.in) == 0 { // otherwise it would end work that joined
 			w.leaveBare()
 		}
 	case 4, 5:
@@ -123,7 +124,7 @@ func (w *twin) step() {
 	}
 }
 
-// any returns a visit that joined, if there is one.
+// any returns a random visit, or nil if there is none.
 func (w *twin) any() *visit {
 	if len(w.in) == 0 {
 		return nil
@@ -175,7 +176,7 @@ func (w *twin) leaveOne() {
 	w.idle()
 }
 
-// ends is what becomes of a visit whose context ends.
+// ends records that the visit's context ended with the cause why.
 func (v *visit) ends(why error) {
 	v.why = cmp.Or(v.why, why)
 	if v.asked {
@@ -183,7 +184,7 @@ func (v *visit) ends(why error) {
 	}
 }
 
-// idle ends the drains if nothing is within.
+// idle checks that all Drains have returned, if no work is within.
 func (w *twin) idle() {
 	if w.within() > 0 {
 		return
@@ -197,7 +198,7 @@ func (w *twin) idle() {
 	w.drains = nil
 }
 
-// drain is one that has no time, or one that waits until its deadline or its end.
+// drain begins a Drain: one that waits, or one whose context has already ended.
 func (w *twin) drain() {
 	ctx, cancel := context.WithCancelCause(w.Context())
 	hasDeadline := w.IntN(2) == 0
@@ -235,7 +236,8 @@ func (w *twin) drain() {
 	}
 }
 
-// gaveUp is what becomes of the gate if a drain ends with work within.
+// gaveUp checks the error of a Drain that ended with work within, and records what
+// that Drain cut.
 func (w *twin) gaveUp(d *waiting, why error) {
 	synctest.Wait()
 	var names []string
@@ -261,7 +263,8 @@ func (w *twin) gaveUp(d *waiting, why error) {
 	w.drains = slices.DeleteFunc(w.drains, func(o *waiting) bool { return o == d })
 }
 
-// sleep stops at each deadline, or ends a drain.
+// sleep lets time pass, but stops at the next deadline of a Drain. It may cancel that
+// Drain instead.
 func (w *twin) sleep(d time.Duration) {
 	if len(w.drains) == 0 {
 		time.Sleep(d)
@@ -284,7 +287,7 @@ func (w *twin) sleep(d time.Duration) {
 	}
 }
 
-// compare looks at all that can be seen without a step.
+// compare compares all that a caller can read from the gate with the model.
 func (w *twin) compare() {
 	synctest.Wait()
 	for _, d := range w.drains {
@@ -315,7 +318,7 @@ func (w *twin) compare() {
 	}
 }
 
-// clear ends a life: all leave, and the gate is as it was or drained.
+// clear ends a life: all work leaves, and a last Drain returns nil.
 func (w *twin) clear() {
 	for len(w.in) > 0 {
 		w.leaveOne()

@@ -16,28 +16,28 @@ import (
 	"github.com/evenkeel-go/evenkeel/drain"
 )
 
-// A crowd is what many goroutines know about a gate. Its clock orders what they
-// did: a step that ended before another began has the lower number.
+// A crowd is a gate and what many goroutines saw of it. Its clock counts their steps:
+// a step that ended before another began has the lower number.
 type crowd struct {
 	gate drain.Gate
 
 	mu     sync.Mutex
 	clock  int
-	in     int  // admitted by what counts, and about to leave at the latest
+	in     int  // how much work was admitted, less the work that is about to leave
 	shut   bool // a caller was refused, or a Drain has returned
 	visits []*stay
-	gaveUp []span // drains that did
+	gaveUp []span // the Drains that gave up
 
 	hammering atomic.Int32
 }
 
 type span struct{ begin, end int }
 
-// A stay is what a Join began.
+// A stay is a piece of work that joined.
 type stay struct {
 	name        string
 	join, leave span
-	why         error // of its context's end, when it left
+	why         error // the cause of its context when it left, or nil
 }
 
 var errPatience = errors.New("out of patience")
@@ -79,7 +79,7 @@ func TestGateStorm(t *testing.T) {
 	}
 }
 
-// tick is called with mu held.
+// tick returns the next number of the clock. The caller holds mu.
 func (c *crowd) tick() int {
 	c.clock++
 	return c.clock
@@ -91,7 +91,8 @@ func (c *crowd) known() bool {
 	return c.shut
 }
 
-// admitted counts an answer of the gate, and checks it.
+// admitted records the answer of Enter or Join. wasShut says that the gate was known
+// to be shut before that call.
 func (c *crowd) admitted(t *testing.T, ok, wasShut bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -135,7 +136,8 @@ func (c *crowd) enter(t *testing.T) {
 	}
 }
 
-// hammer does nothing else, so that its steps overlap with those of the others.
+// hammer only enters and leaves, and takes no lock. So its calls overlap with those of
+// the other goroutines.
 func (c *crowd) hammer(t *testing.T) {
 	c.hammering.Add(1)
 	defer c.hammering.Add(-1)
@@ -172,7 +174,7 @@ func (c *crowd) join(t *testing.T) {
 		case 0:
 			<-drain.Stopping(ctx).Done()
 		case 1:
-			<-ctx.Done() // the others' drain gives up
+			<-ctx.Done() // until another goroutine's Drain gives up
 		case 2, 3:
 			time.Sleep(rand.N(50 * time.Microsecond))
 		}
@@ -240,7 +242,7 @@ func (c *crowd) judge(t *testing.T) {
 	}
 }
 
-// beside calls both for each gate, at the same moment.
+// beside calls a and b with each gate, both at the same time.
 func beside(gates []drain.Gate, a, b func(*drain.Gate)) {
 	var turn atomic.Int64
 	var wg sync.WaitGroup
@@ -292,14 +294,14 @@ func TestGateJoinBesideDrain(t *testing.T) {
 		ctx, _, ok = g.Join(t.Context(), "x")
 		err := <-drained
 		if ok && (drain.Stopping(ctx).Err() == nil || context.Cause(ctx) != errPatience || len(g.Cut()) != 1) || ok != errors.Is(err, errPatience) {
-			t.Errorf("joined %v: told %v, %v, cut %v; Drain: %v", ok, drain.Stopping(ctx).Err(), context.Cause(ctx), g.Cut(), err)
+			t.Errorf("joined %v: Stopping ended: %v, cause %v, cut %v; Drain: %v", ok, drain.Stopping(ctx).Err(), context.Cause(ctx), g.Cut(), err)
 		}
 		joined <- struct{}{}
 	})
 }
 
 // Work that joins beside a drain that waits is refused, or its Stopping context ends.
-func TestGateToldBesideDrain(t *testing.T) {
+func TestGateStoppingBesideDrain(t *testing.T) {
 	ctx := bounded(t)
 	beside(pairs(), func(g *drain.Gate) { g.Drain(ctx) }, func(g *drain.Gate) {
 		if ctx, leave, ok := g.Join(t.Context(), "x"); ok {
@@ -345,8 +347,8 @@ func TestGateGivesUpBesideLeave(t *testing.T) {
 	})
 }
 
-// A Leave with nothing within panics whatever happens beside it, and leaves a
-// gate that counts and drains.
+// A Leave without an Enter panics, whatever other calls run at the same time. The gate
+// still counts and drains afterwards.
 func TestGateMisuse(t *testing.T) {
 	ctx, gates := bounded(t), pairs()
 	leave := func(g *drain.Gate) { misuse(g) }

@@ -51,7 +51,12 @@ type graceful struct {
 
 func (g *graceful) stop(ctx context.Context) error {
 	g.closing.begin(ctx)
-	g.once.Do(func() { go g.run(ctx) }) // kill waits for it
+	g.once.Do(func() { // kill waits for this goroutine; stop returns its panic as an error
+		go panics.Call[PanicError](ctx, nil, g.name, func(context.Context) error { g.grace(); return nil }, func(err error) {
+			g.err = err
+			close(g.done)
+		})
+	})
 	if err := g.closing.close(ctx, g.gate); err != nil {
 		return err
 	}
@@ -61,15 +66,6 @@ func (g *graceful) stop(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("drain: connections not closed yet: %w", context.Cause(ctx))
 	}
-}
-
-// run calls GracefulStop. It does not know the plan's Logger, so a panic is printed to
-// standard error.
-func (g *graceful) run(ctx context.Context) {
-	panics.Call(ctx, nil, g.name, func(context.Context) error { g.grace(); return nil }, func(err error) {
-		g.err = err
-		close(g.done)
-	})
 }
 
 func (g *graceful) kill() {

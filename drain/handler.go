@@ -33,9 +33,13 @@ func (s *Server) handle(next http.Handler, w http.ResponseWriter, r *http.Reques
 		return
 	}
 	c, _ := r.Context().Value(connKey{}).(*conn)
-	v := &visit{entry: entry{name: r.Method, path: r.URL.Path}}
+	arrived := time.Since(s.born) // reads one clock, where time.Now reads two
+	v := &visit{entry: entry{name: r.Method, path: r.URL.Path, since: s.born.Add(arrived)}}
 	if s.Name != nil {
 		v.name, v.path = s.Name(r), ""
+	}
+	if s.Session != nil {
+		v.session = s.Session(r)
 	}
 	if c != nil {
 		v.cancel = c.cancel
@@ -44,8 +48,7 @@ func (s *Server) handle(next http.Handler, w http.ResponseWriter, r *http.Reques
 		s.refuse(w, r)
 		return
 	}
-	s.latest.Store(int64(v.since.Sub(s.born)))
-	v.holders.Store(1)
+	s.latest.Store(int64(arrived))
 	defer v.end()
 	// In HTTP/2 this is GOAWAY, upon which the client opens a new connection. It must
 	// not do so before another instance can take it.

@@ -168,7 +168,7 @@ func (p Plan) Run(ctx context.Context) (Report, error) {
 	stop, begin := carried.StopOf(ctx), time.Now()
 	r := &run{
 		clock: clock{phases: p.Phases, deadline: p.deadline(stop.Asked(), begin, carried.Until(ctx))},
-		force: stop.Force.Done(),
+		force: stop.Force,
 	}
 	r.log, r.loud = r.queue.Logger(logs.Quiet(p.Logger)), r.queue.Logger(logs.Loud(p.Logger))
 	if p.Logger != nil {

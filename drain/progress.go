@@ -62,16 +62,13 @@ func (r *run) reportProgress(f func(left int, deadline time.Time)) (changed, end
 		return func() {}, func() {}
 	}
 	change, over := make(chan struct{}, 1), make(chan struct{})
-	go panics.Call(r.ctx, r.loud, "progress", func(context.Context) error {
-		again := time.NewTimer(time.Second)
-		defer again.Stop()
+	go panics.Call[PanicError](r.ctx, r.loud, "progress", func(context.Context) error {
 		for more := true; more; {
 			select {
 			case _, more = <-change:
-			case <-again.C:
+			case <-time.After(time.Second):
 			}
 			f(r.progress.left(), r.deadline)
-			again.Reset(time.Second)
 		}
 		return nil
 	}, func(error) { close(over) })
@@ -83,11 +80,9 @@ func (r *run) reportProgress(f func(left int, deadline time.Time)) (changed, end
 	}
 	ended = func() {
 		close(change)
-		patience := time.NewTimer(time.Until(r.deadline))
-		defer patience.Stop()
 		select {
 		case <-over:
-		case <-patience.C:
+		case <-time.After(time.Until(r.deadline)):
 		}
 	}
 	return changed, ended

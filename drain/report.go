@@ -28,10 +28,18 @@ const (
 
 // A PanicError is the panic of a step's Stop or Kill. A [*StepError] wraps it.
 //
-// Value is what the function panicked with; Stack []byte is its stack, which Error
-// does not include. PanicError does not wrap Value: an error that a function
-// panicked with is not an error that it returned.
-type PanicError = panics.Error
+// It does not wrap Value: an error that a function panicked with is not an error that
+// it returned.
+type PanicError struct {
+	Value  any    // what the function panicked with
+	Stack  []byte // the stack of the panic; Error does not include it
+	Logged bool   // the panic was logged, with its stack, when it happened
+}
+
+func (e *PanicError) Error() string { return (*panics.Error)(e).Error() }
+
+// Is lets package restart, which does not import this one, find a panic.
+func (e *PanicError) Is(target error) bool { return target == panics.Err }
 
 // A StepError says how one step failed. It wraps the error that the step returned, or
 // the cause with which its time ended. That cause matches context.DeadlineExceeded,
@@ -144,7 +152,7 @@ func (r Result) at() string {
 		var calls []string
 		for line := range strings.Lines(stack) {
 			call, _, _ := strings.Cut(line, " ")
-			if call == "panics.Call" { // the step's own goroutine, not one that it started
+			if call == "panics.Call[...]" { // the step's own goroutine, not one that it started
 				return strings.Join(calls, " < ")
 			}
 			calls = append(calls, call)

@@ -16,7 +16,7 @@ import (
 // all has each outcome, in a plan that went as wrong as can be.
 func all() drain.Report {
 	began := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
-	stack := "sync.runtime_SemacquireWaitGroup sema.go:114\nsync.(*WaitGroup).Wait waitgroup.go:206\nmain.(*cache).flush cache.go:12\npanics.Call panics.go:60\n\n" +
+	stack := "sync.runtime_SemacquireWaitGroup sema.go:114\nsync.(*WaitGroup).Wait waitgroup.go:206\nmain.(*cache).flush cache.go:12\npanics.Call[...] panics.go:60\n\n" +
 		"net.(*conn).Read net.go:1\nmain.child cache.go:99\n\n"
 	return drain.Report{Began: began, Deadline: began.Add(22 * s), Took: 16320 * ms, Forced: true, Results: []drain.Result{
 		{Phase: "requests", Step: "http", Outcome: drain.OK, Took: 1200 * ms},
@@ -89,7 +89,7 @@ func TestReportJSON(t *testing.T) {
 {"phase":"requests","step":"sessions","outcome":"timeout","took":14,"error":"drain: 2 still in (session 7 14s, session 9 14s): out of time in phase requests"},
 {"phase":"jobs","step":"queue","outcome":"error","took":0.000123,"error":"3 jobs left\nfor another day"},
 {"phase":"jobs","step":"cache","outcome":"abandoned","took":2.3,"error":"still running at the end of its phase",` +
-			`"stack":"sync.runtime_SemacquireWaitGroup sema.go:114\nsync.(*WaitGroup).Wait waitgroup.go:206\nmain.(*cache).flush cache.go:12\npanics.Call panics.go:60\n\nnet.(*conn).Read net.go:1\nmain.child cache.go:99\n\n"},
+			`"stack":"sync.runtime_SemacquireWaitGroup sema.go:114\nsync.(*WaitGroup).Wait waitgroup.go:206\nmain.(*cache).flush cache.go:12\npanics.Call[...] panics.go:60\n\nnet.(*conn).Read net.go:1\nmain.child cache.go:99\n\n"},
 {"phase":"db","step":"pool","outcome":"killed","took":0.02,"error":"forced in phase db"},
 {"phase":"db","step":"файлы","outcome":"panic","took":0,"error":"panic: oh"},
 {"phase":"telemetry","step":"exporter","outcome":"skipped","took":0,"error":"forced in phase telemetry"}]}`},

@@ -16,8 +16,8 @@ type run struct {
 	clock
 	progress progress
 	ctx      context.Context // of the steps: Run's values, without its end
-	force    <-chan struct{}
-	forced   bool // the plan has seen the force
+	force    context.Context // ends when the plan is forced
+	forced   bool            // the plan has seen the force
 
 	queue  logs.Queue
 	log    *slog.Logger // for the progress lines; never nil
@@ -36,11 +36,7 @@ type run struct {
 //	ends when all calls have returned, or at the end of the phase's time
 //	abandons the steps that still run
 func (r *run) phase(i int, results []Result) []Result {
-	select {
-	case <-r.force:
-		r.forced = true
-	default:
-	}
+	r.forced = r.forced || r.force.Err() != nil
 	p, start := r.phases[i], time.Now()
 	whole, last := r.span(i, start, r.forced)
 	killOnly := whole <= last // forced or late, and without a reserve
@@ -63,7 +59,7 @@ func (r *run) phase(i int, results []Result) []Result {
 	} else {
 		w.callStops()
 	}
-	timeUp, force := ctx.Done(), r.force
+	timeUp, force := ctx.Done(), r.force.Done()
 	for over := w.allReturned(); !over; {
 		if r.forced {
 			force = nil

@@ -75,8 +75,13 @@ type Server struct {
 	Exempt func(*http.Request) bool
 
 	// Name returns the name of a request, and of the connection that it hijacks, for
-	// errors and Gate.Cut. Nil means method and path.
+	// errors. Nil means method and path.
 	Name func(*http.Request) string
+
+	// Session returns the session that a request belongs to, such as a user's id, or
+	// "" if it has none. The gate's Recorder gets it, and Gate.Cut returns it in place
+	// of the name. Nil means that no request has a session.
+	Session func(*http.Request) string
 
 	// Gate admits the requests. Set it to share it with other work or to read
 	// Gate.Cut. If it is nil, the server uses a private one.
@@ -96,9 +101,7 @@ type Server struct {
 
 var errNoHTTP = errors.New("drain: Server.HTTP: nil; set the http.Server to run")
 
-// ListenAndServe listens on HTTP.Addr and serves. It returns nil once the Step has
-// ended. If ctx ends before the Step begins, it closes all connections and returns the
-// cause of ctx. It fits lifecycle.Group.Go.
+// ListenAndServe listens on HTTP.Addr and calls Serve. It fits lifecycle.Group.Go.
 //
 // If systemd passed a socket that listens on HTTP.Addr (from a .socket unit; Addr is
 // the path of a unix socket), ListenAndServe serves that one, and no connection is
@@ -112,21 +115,46 @@ func (s *Server) ListenAndServe(ctx context.Context) error {
 	if s.HTTP == nil {
 		return errNoHTTP
 	}
-	l, err := s.listen(ctx)
-	if err != nil {
-		return err
+	addr := cmp.Or(s.HTTP.Addr, ":http")
+	if passed := activated(addr); passed != nil {
+		return s.serve(ctx, newListener(passed, passed, &s.tracker))
 	}
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
+	if err != nil {
+		return cmp.Or(context.Cause(ctx), err)
+	}
+	return s.Serve(ctx, l)
+}
+
+// Serve serves the connections that l accepts, and closes l. It returns nil once the
+// Step has ended, and an error if anything else stopped it. If ctx ends before the Step
+// begins, it closes all connections and returns the cause of ctx.
+//
+// To count hijacked connections, Serve must see the plain ones. For TLS set
+// HTTP.TLSConfig: do not pass a listener of crypto/tls. Hooks and hijackers get a
+// wrapper that can do what a *net.TCPConn or *net.UnixConn can.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	if s.HTTP == nil {
+		l.Close()
+		return errNoHTTP
+	}
+	return s.serve(ctx, newListener(l, nil, &s.tracker))
+}
+
+func (s *Server) serve(ctx context.Context, l *listener) error {
+	defer l.Close() // http.Server.ServeTLS does not always do it
+	s.setup.Do(s.prepare)
+	s.wrapped.Do(s.wrap)
 	done := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(done)
-		s.setup.Do(s.prepare)
 		g := s.gate()
 		g.shut(ctx)
 		s.closing.cut(g, context.Cause(ctx))
 		s.close()
 		s.ended.happen()
 	})
-	err = s.serve(l)
+	err := s.accept(l)
 	if !stop() {
 		<-done
 		if errors.Is(err, http.ErrServerClosed) { // ended by ctx, not by the Step
@@ -136,44 +164,9 @@ func (s *Server) ListenAndServe(ctx context.Context) error {
 	return err
 }
 
-func (s *Server) listen(ctx context.Context) (*listener, error) {
-	addr := s.HTTP.Addr
-	if addr == "" {
-		addr = ":http"
-	}
-	if passed := activated(addr); passed != nil {
-		l := newListener(passed, &s.tracker)
-		l.kept = passed
-		return l, nil
-	}
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
-	if err != nil {
-		if ctx.Err() != nil {
-			err = context.Cause(ctx)
-		}
-		return nil, err
-	}
-	return newListener(l, &s.tracker), nil
-}
-
-// Serve serves the connections that l accepts, and closes l. It returns nil once the
-// Step has ended, and an error if anything else stopped it.
-//
-// To count hijacked connections, Serve must see the plain ones. For TLS set
-// HTTP.TLSConfig: do not pass a listener of crypto/tls. Hooks and hijackers get a
-// wrapper that can do what a *net.TCPConn or *net.UnixConn can.
-func (s *Server) Serve(l net.Listener) error {
-	if s.HTTP == nil {
-		l.Close()
-		return errNoHTTP
-	}
-	return s.serve(newListener(l, &s.tracker))
-}
-
-func (s *Server) serve(l *listener) error {
-	defer l.Close() // http.Server.ServeTLS does not always do it
-	s.setup.Do(s.prepare)
-	s.wrapped.Do(s.wrap)
+// accept serves until http.Server is closed. If the Step did that, it waits until the
+// Step has ended, and returns nil.
+func (s *Server) accept(l *listener) error {
 	s.accepting.Store(l)
 	defer s.accepting.CompareAndSwap(l, nil)
 	var err error
@@ -183,7 +176,7 @@ func (s *Server) serve(l *listener) error {
 		err = s.HTTP.Serve(l)
 	}
 	if errors.Is(err, http.ErrServerClosed) && s.down.Load() {
-		<-s.ended.c
+		<-s.ended.Done()
 		return nil
 	}
 	return err
@@ -246,15 +239,18 @@ func (s *Server) sendAway(ctx context.Context) {
 
 // kill cuts the requests within, closes all connections, and waits for the handlers to
 // return, as the next phase may close what they use. It records the names before it
-// closes connections, upon which requests leave. It does not wait for a Stop that
-// still runs, which net/http may hold up.
+// closes connections, upon which requests leave. If none is cut, it lets the last
+// answers out first. It does not wait for a Stop that still runs, which net/http may
+// hold up.
 func (s *Server) kill() {
 	s.setup.Do(s.prepare)
 	g := s.gate()
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
 	s.shutdown(ended) // for its hooks
-	s.closing.kill(g)
+	if s.closing.kill(g) == nil {
+		s.closing.wait(s.tracker.closeNew())
+	}
 	s.close()
 	s.closing.wait(g.idle)
 	s.ended.happen()

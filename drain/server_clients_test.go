@@ -274,7 +274,7 @@ func TestServerFailed(t *testing.T) {
 	}
 	l.Close()
 	web := &drain.Server{HTTP: &http.Server{}, Settle: time.Minute}
-	if err := web.Serve(l); err == nil {
+	if err := web.Serve(t.Context(), l); err == nil {
 		t.Error("served on a closed listener")
 	}
 	begin := time.Now()

@@ -13,8 +13,8 @@ import (
 	"github.com/evenkeel-go/evenkeel/drain"
 )
 
-// A context that has ended before ListenAndServe begins. Its end once ran into
-// what Serve had not made yet.
+// A context that has ended before ListenAndServe or Serve begins. Its end once ran
+// into what Serve had not made yet.
 func TestServerContextEnded(t *testing.T) {
 	why := errors.New("why")
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -23,6 +23,14 @@ func TestServerContextEnded(t *testing.T) {
 		s := &drain.Server{HTTP: &http.Server{Addr: "127.0.0.1:0"}}
 		if err := s.ListenAndServe(ctx); !errors.Is(err, why) {
 			t.Fatalf("got %v", err)
+		}
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s = &drain.Server{HTTP: &http.Server{}}
+		if err := s.Serve(ctx, l); err != why {
+			t.Fatalf("Serve: %v", err)
 		}
 	}
 }

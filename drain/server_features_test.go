@@ -250,7 +250,7 @@ func TestServerAllocations(t *testing.T) {
 		return float64(after.Mallocs-before.Mallocs) / n
 	}
 	bare := perRequest((*http.Server).Serve)
-	ours := perRequest(func(web *http.Server, l net.Listener) error { return (&drain.Server{HTTP: web}).Serve(l) })
+	ours := perRequest(func(web *http.Server, l net.Listener) error { return (&drain.Server{HTTP: web}).Serve(t.Context(), l) })
 	if ours > bare+2.5 {
 		t.Errorf("%.1f allocations a request, http.Server alone has %.1f", ours, bare)
 	}

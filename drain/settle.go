@@ -22,10 +22,7 @@ func (s *Server) settle(ctx context.Context) {
 	end := begin.Add(window)
 	for {
 		quiet := s.lastRequest(begin).Add(s.Settle)
-		if quiet.After(end) {
-			quiet = end
-		}
-		d := time.Until(quiet)
+		d := min(time.Until(quiet), time.Until(end))
 		if d <= 0 {
 			return
 		}
@@ -61,8 +58,6 @@ func (s *Server) linger(ctx context.Context, since time.Time) {
 	if d, ok := ctx.Deadline(); ok {
 		most = min(most, time.Until(d)/2)
 	}
-	again := time.NewTicker(lull / 10)
-	defer again.Stop()
 	for time.Since(begin) < most {
 		all, silent := s.tracker.counts()
 		if silent == 0 && (all == 0 || time.Since(s.lastRequest(since)) >= lull) {
@@ -71,7 +66,7 @@ func (s *Server) linger(ctx context.Context, since time.Time) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-again.C:
+		case <-time.After(lull / 10):
 		}
 	}
 }

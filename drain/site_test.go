@@ -75,7 +75,7 @@ func serve(t *testing.T, web *drain.Server, wrap func(net.Listener) net.Listener
 	if wrap != nil {
 		l = wrap(l)
 	}
-	go func() { s.served <- web.Serve(l) }()
+	go func() { s.served <- web.Serve(context.Background(), l) }()
 	<-serving
 	t.Cleanup(func() {
 		web.Step().Kill()

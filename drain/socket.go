@@ -64,8 +64,8 @@ type listener struct {
 	closeOnce func() error
 }
 
-func newListener(l net.Listener, t *tracker) *listener {
-	return &listener{Listener: l, tracker: t, rested: newEvent(), lastGiven: newEvent(), closed: newEvent(), closeOnce: sync.OnceValue(l.Close)}
+func newListener(l net.Listener, kept deadliner, t *tracker) *listener {
+	return &listener{Listener: l, tracker: t, kept: kept, rested: newEvent(), lastGiven: newEvent(), closed: newEvent(), closeOnce: sync.OnceValue(l.Close)}
 }
 
 // Accept does not return after rest, until Close.
@@ -76,7 +76,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 	if l.rested.happened() {
 		l.lastGiven.happen()
-		<-l.closed.c
+		<-l.closed.Done()
 	}
 	return nil, err
 }
@@ -93,8 +93,8 @@ func (l *listener) rest(ctx context.Context) {
 		go l.closeOnce() // Accept returns upon it. It may block, so the step does not wait for it
 	}
 	select {
-	case <-l.lastGiven.c:
-	case <-l.closed.c:
+	case <-l.lastGiven.Done():
+	case <-l.closed.Done():
 	case <-ctx.Done():
 	}
 }
@@ -105,21 +105,16 @@ func (l *listener) Close() error {
 	return l.closeOnce()
 }
 
-// An event happens once. Further calls of happen do nothing.
+// An event happens once. Done is closed when it happens. Further calls of happen do
+// nothing.
 type event struct {
-	c    chan struct{} // closed when it happens
-	once *sync.Once
+	context.Context
+	happen context.CancelFunc
 }
 
-func newEvent() event { return event{make(chan struct{}), new(sync.Once)} }
-
-func (e event) happen() { e.once.Do(func() { close(e.c) }) }
-
-func (e event) happened() bool {
-	select {
-	case <-e.c:
-		return true
-	default:
-		return false
-	}
+func newEvent() event {
+	ctx, happen := context.WithCancel(context.Background())
+	return event{ctx, happen}
 }
+
+func (e event) happened() bool { return e.Err() != nil }

@@ -362,7 +362,7 @@ func TestServeCloses(t *testing.T) {
 	config := certified()
 	config.CipherSuites = []uint16{tls.TLS_RSA_WITH_AES_128_CBC_SHA} // HTTP/2 forbids it
 	s := drain.Server{HTTP: &http.Server{Addr: l.Addr().String(), TLSConfig: config}}
-	if err := s.Serve(l); err == nil {
+	if err := s.Serve(t.Context(), l); err == nil {
 		t.Error("it served")
 	}
 	l = listen(t, "tcp", s.HTTP.Addr)

@@ -49,14 +49,12 @@ func (s *stacks) read(owner string) {
 
 // of returns the stacks of a step. It waits for the profile, but only until then.
 func (s *stacks) of(step string, until time.Time) (string, error) {
-	patience := time.NewTimer(time.Until(until))
-	defer patience.Stop()
 	select {
 	case <-s.done:
 	default:
 		select {
 		case <-s.done:
-		case <-patience.C:
+		case <-time.After(time.Until(until)):
 			return "", errNoTime
 		}
 	}

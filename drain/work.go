@@ -105,7 +105,7 @@ func (w *work) call(s *step, c *call) {
 	}
 	ctx := labels.With(w.ctx, w.owner, s.Name)
 	labels.Set(ctx)
-	panics.Call(ctx, w.panics, s.Name, f, func(err error) {
+	panics.Call[PanicError](ctx, w.panics, s.Name, f, func(err error) {
 		if took := time.Since(w.start); w.note(s, c, err, took) {
 			w.logLate(s, took)
 		}
@@ -121,7 +121,7 @@ func (w *work) logLate(s *step, took time.Duration) {
 	err := s.err
 	w.mu.Unlock()
 	attrs := []any{"phase", w.phase, "step", s.Name, "took", logs.Seconds(took), "error", err}
-	var p *panics.Error
+	var p *PanicError
 	if errors.As(err, &p) {
 		attrs = append(attrs, "stack", string(p.Stack))
 	}
@@ -201,7 +201,7 @@ func (s *step) outcome(cause error) (Outcome, error) {
 // panicked reports whether the call itself panicked. An error that wraps another
 // panic does not count, such as the error of a plan inside the step.
 func (c call) panicked() bool {
-	_, ok := c.err.(*panics.Error)
+	_, ok := c.err.(*PanicError)
 	return ok
 }
 

@@ -7,7 +7,6 @@ import (
 
 	"github.com/evenkeel-go/evenkeel/internal/carried"
 	"github.com/evenkeel-go/evenkeel/internal/logs"
-	"github.com/evenkeel-go/evenkeel/internal/panics"
 )
 
 // ExitCode returns the exit status for the error that [Group.Run] returned:
@@ -28,11 +27,22 @@ func ExitCode(err error) int {
 		code = 78
 	}
 	attrs := []any{"status", code, "error", err}
-	if stack := panics.Unlogged(err); stack != "" {
+	if stack := unlogged(err); stack != "" {
 		attrs = append(attrs, "stack", stack)
 	}
 	var q logs.Queue
 	q.Logger(slog.Default()).ErrorContext(context.Background(), "exit", attrs...)
 	q.Flush(time.Now().Add(time.Second))
 	return code
+}
+
+// unlogged returns the stacks of the panics in err that were not logged when they
+// happened.
+func unlogged(err error) (stacks string) {
+	carried.Within(err, func(e error) {
+		if p, ok := e.(*PanicError); ok && !p.Logged {
+			stacks += string(p.Stack)
+		}
+	})
+	return stacks
 }

@@ -122,8 +122,6 @@ func (t *tasks) leaked(live int, by time.Time) error {
 }
 
 // A PanicError is a panic of a task, of Start, of a drain step or of a stream's
-// producer. It is [drain.PanicError], with the fields Value any and Stack []byte.
-//
-// It does not wrap Value. Error does not include the stack: [Group.Logger] says when a panic is logged with
-// it; [ExitCode] logs the stack of each panic that was not.
+// producer. [Group.Logger] says when a panic is logged; [ExitCode] logs the stack of each
+// that was not.
 type PanicError = drain.PanicError

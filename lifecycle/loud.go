@@ -9,7 +9,6 @@ import (
 	"github.com/evenkeel-go/evenkeel/drain"
 	"github.com/evenkeel-go/evenkeel/internal/carried"
 	"github.com/evenkeel-go/evenkeel/internal/logs"
-	"github.com/evenkeel-go/evenkeel/internal/panics"
 )
 
 var discard = slog.New(slog.DiscardHandler)
@@ -39,7 +38,7 @@ func (t *tasks) logFailure(ctx context.Context, late bool, name string, err erro
 		return
 	}
 	attrs := []any{"task", name, "error", err}
-	if stack := panics.Unlogged(err); stack != "" {
+	if stack := unlogged(err); stack != "" {
 		attrs = append(attrs, "stack", stack)
 	}
 	log.ErrorContext(ctx, "task failed", attrs...)

@@ -20,7 +20,7 @@ func (g *Group) start(ctx context.Context) error {
 	defer close(over)
 	go func() {
 		labels.Set(labelled)
-		panics.Call(labelled, g.tasks.loud, "start", g.Start, func(err error) {
+		panics.Call[PanicError](labelled, g.tasks.loud, "start", g.Start, func(err error) {
 			select {
 			case done <- err:
 			case <-over:

@@ -68,7 +68,7 @@ func Generate[T any](ctx context.Context, buffer int, f func(ctx context.Context
 	go func() {
 		s.producer.Store(goroutine())
 		labels.Set(s.ctx)
-		panics.Call(s.ctx, log, "stream", func(ctx context.Context) error { return f(ctx, s.yield) }, s.finish)
+		panics.Call[PanicError](s.ctx, log, "stream", func(ctx context.Context) error { return f(ctx, s.yield) }, s.finish)
 	}()
 	return s
 }

@@ -35,7 +35,7 @@ func ExampleSystemd() {
 			}
 		},
 	}
-	g.Go("http", func(context.Context) error { return web.Serve(l) })
+	g.Go("http", func(ctx context.Context) error { return web.Serve(ctx, l) })
 	fmt.Println(g.Run(ctx))
 	// Output:
 	// ready, and accepts connections

@@ -98,7 +98,7 @@ func (t *tasks) start(k task, until <-chan struct{}, waits func()) error {
 func (n *named) run(f func(context.Context) error) {
 	n.live.Add(1)
 	labels.Set(n)
-	panics.Call(n, n.tasks.loud, n.name, f, n.ended)
+	panics.Call[PanicError](n, n.tasks.loud, n.name, f, n.ended)
 }
 
 // acquire waits for a slot, and reports whether it got one.

@@ -29,7 +29,6 @@ func (c cause) String() string {
 }
 
 func causeOf(err error, requested bool) cause {
-	var p *panics.Error
 	switch {
 	case err == nil && requested:
 		return stopped
@@ -37,7 +36,7 @@ func causeOf(err error, requested bool) cause {
 		return ended
 	case carried.IsPermanent(err):
 		return refused
-	case errors.As(err, &p):
+	case errors.Is(err, panics.Err):
 		return panicked
 	}
 	return failed

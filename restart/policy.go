@@ -182,7 +182,7 @@ func (p *Policy) retry(ctx context.Context, level *int, began time.Time, err err
 
 // once calls f and returns its panic as an error. A Goexit in f ends the caller too.
 func once(ctx context.Context, log *slog.Logger, f func(context.Context) error) (err error) {
-	panics.Call(ctx, logs.Loud(log), "restart", f, func(e error) { err = e })
+	panics.Call[panics.Error](ctx, logs.Loud(log), "restart", f, func(e error) { err = e })
 	return err
 }
 

@@ -10,7 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/evenkeel-go/evenkeel/internal/panics"
+	"github.com/evenkeel-go/evenkeel/drain"
 )
 
 // Sessions that two runs in a row cut are counted, and kept before others. The file
@@ -73,7 +73,7 @@ func TestLedgerTable(t *testing.T) {
 			func(l *Ledger) { l.stop("ann") },
 			func(l *Ledger) { l.End(errRun, "ann", "bob") },
 			func(l *Ledger) { l.End(Permanent(errRun)) },
-			func(l *Ledger) { l.End(&panics.Error{}) },
+			func(l *Ledger) { l.End(&drain.PanicError{}) },
 			func(*Ledger) {},
 			func(*Ledger) {},
 		} {

@@ -6,6 +6,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/evenkeel-go/evenkeel/drain"
@@ -15,7 +16,7 @@ import (
 // which was sent before the client knew of the stop. GracefulStop waits for it.
 func joinUnary(rpcs *drain.Gate) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
-		ctx, leave, _ := rpcs.Join(ctx, info.FullMethod)
+		ctx, leave, _ := rpcs.JoinSession(ctx, info.FullMethod, session(ctx))
 		defer leave()
 		return handle(ctx, req)
 	}
@@ -25,7 +26,7 @@ func joinUnary(rpcs *drain.Gate) grpc.UnaryServerInterceptor {
 // gate is shut, it refuses the stream, because the stop could not be announced to it.
 func joinStream(rpcs *drain.Gate) grpc.StreamServerInterceptor {
 	return func(srv any, s grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
-		ctx, leave, ok := rpcs.Join(s.Context(), info.FullMethod)
+		ctx, leave, ok := rpcs.JoinSession(s.Context(), info.FullMethod, session(s.Context()))
 		if !ok {
 			return status.Error(codes.Unavailable, "stopping")
 		}
@@ -43,3 +44,11 @@ type stream struct {
 }
 
 func (s *stream) Context() context.Context { return s.ctx }
+
+// session returns the session that the client named in its metadata, or "".
+func session(ctx context.Context) string {
+	if named := metadata.ValueFromIncomingContext(ctx, "session"); len(named) > 0 {
+		return named[0]
+	}
+	return ""
+}

@@ -178,7 +178,7 @@ func requests(serve func(*http.Server, net.Listener)) func(int) time.Duration {
 	return func(n int) time.Duration {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		must(err)
-		web := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok") })}
+		web := okServer()
 		defer web.Close()
 		go serve(web, l) // until the Close
 
@@ -195,10 +195,6 @@ func requests(serve func(*http.Server, net.Listener)) func(int) time.Duration {
 	}
 }
 
-func bareServer(web *http.Server, l net.Listener) { web.Serve(l) }
-
-func drainServer(web *http.Server, l net.Listener) { (&drain.Server{HTTP: web}).Serve(l) }
-
 // perSecond returns the inverse ratio of requests per second, so the bar of at least
 // 0.97 is one of at most 1/0.97.
 const perSecond = 1 / 0.97
@@ -207,6 +203,7 @@ var drains = []comparison{
 	{name: "Gate, parallel, against sync.WaitGroup", bar: 0.9, ours: gateOurs, peer: waitGroupPeer, allocs: true},
 	{name: "Gate, parallel, against SafeWaitGroup", bar: 0.6, ours: gateOurs, peer: safeWaitGroupPeer},
 	{name: "requests to a Server, against http.Server", bar: perSecond, ours: requests(drainServer), peer: requests(bareServer), n: 1000, rounds: 161},
+	{name: "CPU of a request to a Server, against http.Server", bar: 1.04, ours: requestsCPU("serve ours"), peer: requestsCPU("serve peer"), n: 32_000, rounds: 41},
 	{name: "Plan, 10 × 100 no-ops, against errgroups", bar: 3, ours: plansOurs, peer: plansPeer},
 	{name: "100 steps that sleep 50 ms, against one sleep", bar: 1.2, n: 1, rounds: 21,
 		ours: timed(func() { plan(1, 100, napping).Run(context.Background()) }),

@@ -219,6 +219,10 @@ func asChild() bool {
 		fmt.Println(idle(idleOurs))
 	case "idle peer":
 		fmt.Println(idle(idlePeer))
+	case "serve ours":
+		serve(drainServer)
+	case "serve peer":
+		serve(bareServer)
 	}
 	return true
 }

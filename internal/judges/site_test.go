@@ -62,7 +62,7 @@ func (s *site) start() {
 		s.prepare(s.web)
 	}
 	s.served = make(chan error, 1)
-	go func(web *drain.Server, served chan<- error) { served <- web.Serve(l) }(s.web, s.served)
+	go func(web *drain.Server, served chan<- error) { served <- web.Serve(context.Background(), l) }(s.web, s.served)
 	s.ready.Store(true)
 	if !again {
 		s.t.Cleanup(func() {

@@ -7,31 +7,26 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
-
-	"github.com/evenkeel-go/evenkeel/internal/carried"
 )
 
-// An Error is a recovered panic. drain.PanicError and lifecycle.PanicError are
-// names for it. It is here because restart makes and matches it too, and imports
-// neither of the two.
-type Error struct {
-	Value any
-	Stack []byte
+// Err is matched by errors.Is of a panic's error, of any type.
+var Err = errors.New("panic")
 
-	logged bool // with its stack, when it happened
+// An Error is a recovered panic, in a package that does not import drain. Elsewhere it
+// is a drain.PanicError.
+type Error struct {
+	Value  any
+	Stack  []byte
+	Logged bool
 }
 
-func (e *Error) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
+func (e *Error) Error() string        { return fmt.Sprintf("panic: %v", e.Value) }
+func (e *Error) Is(target error) bool { return target == Err }
 
-// Unlogged returns the stacks of the panics in err that were not logged when they
-// happened.
-func Unlogged(err error) (stacks string) {
-	carried.Within(err, func(e error) {
-		if p, ok := e.(*Error); ok && !p.logged {
-			stacks += string(p.Stack)
-		}
-	})
-	return stacks
+// A pointer is an error that is a *E.
+type pointer[E any] interface {
+	*E
+	error
 }
 
 // ErrGoexit stands for a function that neither returned nor panicked.
@@ -40,17 +35,22 @@ var ErrGoexit = errors.New("called runtime.Goexit")
 // Call runs f and passes its error to done, exactly once, however f ends:
 //
 //	f returns   done gets what it returned
-//	f panics    done gets an *Error. If log is not nil, the panic is logged first, with
+//	f panics    done gets an *E. If log is not nil, the panic is logged first, with
 //	            its stack: pass nil if the caller receives the error
 //	f exits     done gets ErrGoexit, and the goroutine ends. Call does not return
-func Call(ctx context.Context, log *slog.Logger, name string, f func(context.Context) error, done func(error)) {
+func Call[E ~struct {
+	Value  any
+	Stack  []byte
+	Logged bool
+}, P pointer[E]](ctx context.Context, log *slog.Logger, name string, f func(context.Context) error, done func(error)) {
 	err := ErrGoexit
 	defer func() {
 		if v := recover(); v != nil {
-			p := &Error{v, debug.Stack(), log != nil}
+			stack := debug.Stack()
+			p := P(&E{v, stack, log != nil})
 			defer done(p) // even if log's handler panics
 			if log != nil {
-				p.log(ctx, log, name)
+				logPanic(ctx, log, name, p, stack)
 			}
 			return
 		}
@@ -59,10 +59,10 @@ func Call(ctx context.Context, log *slog.Logger, name string, f func(context.Con
 	err = f(ctx)
 }
 
-// log is a separate function because its frame is large: most calls do not need
+// logPanic is a separate function because its frame is large: most calls do not need
 // it, and a goroutine's first stack has room for little more than a kilobyte.
 //
 //go:noinline
-func (e *Error) log(ctx context.Context, log *slog.Logger, name string) {
-	log.ErrorContext(ctx, "panic", "name", name, "error", e, "stack", string(e.Stack))
+func logPanic(ctx context.Context, log *slog.Logger, name string, err error, stack []byte) {
+	log.ErrorContext(ctx, "panic", "name", name, "error", err, "stack", string(stack))
 }

@@ -35,15 +35,15 @@ func TestCall(t *testing.T) {
 		var got []error
 		var wg sync.WaitGroup
 		wg.Go(func() {
-			Call(t.Context(), slog.New(slog.NewTextHandler(&log, nil)), "x", tt.f, func(err error) { got = append(got, err) })
+			Call[Error](t.Context(), slog.New(slog.NewTextHandler(&log, nil)), "x", tt.f, func(err error) { got = append(got, err) })
 		})
 		wg.Wait()
 		var p *Error
-		if len(got) != 1 || got[0] != tt.want && !errors.As(got[0], &p) {
+		if len(got) != 1 || got[0] != tt.want && !(errors.As(got[0], &p) && p.Logged && errors.Is(got[0], Err)) {
 			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
 		}
 		wg.Go(func() { // without a Logger it is the same
-			Call(t.Context(), nil, "x", tt.f, func(err error) { got = append(got, err) })
+			Call[Error](t.Context(), nil, "x", tt.f, func(err error) { got = append(got, err) })
 		})
 		wg.Wait()
 		if len(got) != 2 || fmt.Sprint(got[0]) != fmt.Sprint(got[1]) {
@@ -55,19 +55,19 @@ func TestCall(t *testing.T) {
 	}
 }
 
-// A panic is logged with its stack or Unlogged has the stack, but not both. If the log's
-// handler panics too, done still gets the first one.
-func TestUnlogged(t *testing.T) {
+// A panic's error says whether the panic was logged. If the log's handler panics too, done
+// still gets the first one.
+func TestLogged(t *testing.T) {
 	boom := func(context.Context) error { panic("boom") }
 	for _, log := range []*slog.Logger{nil, slog.New(slog.DiscardHandler), slog.New(deaf{slog.DiscardHandler})} {
 		var got error
 		func() {
 			defer func() { recover() }()
-			Call(t.Context(), log, "x", boom, func(err error) { got = err })
+			Call[Error](t.Context(), log, "x", boom, func(err error) { got = err })
 		}()
-		stacks := Unlogged(fmt.Errorf("a task: %w", errors.Join(io.EOF, got)))
-		if fmt.Sprint(got) != "panic: boom" || (log == nil) != strings.Contains(stacks, "TestUnlogged") || log != nil && stacks != "" {
-			t.Errorf("log %v: %v, stacks %q", log != nil, got, stacks)
+		p, ok := got.(*Error)
+		if !ok || p.Value != "boom" || p.Logged != (log != nil) || !strings.Contains(string(p.Stack), "TestLogged") {
+			t.Errorf("log %v: %+v", log != nil, got)
 		}
 	}
 }
