@@ -195,7 +195,7 @@ func TestServerPreface(t *testing.T) {
 		<-free
 	})}}
 	served := make(chan error, 1)
-	go func() { served <- web.Serve(l) }()
+	go func() { served <- web.Serve(t.Context(), l) }()
 	client, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)

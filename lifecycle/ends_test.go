@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/evenkeel-go/evenkeel/drain"
-	"github.com/evenkeel-go/evenkeel/internal/wire"
+	"github.com/evenkeel-go/evenkeel/internal/carried"
 	"github.com/evenkeel-go/evenkeel/lifecycle"
 )
 
@@ -208,7 +208,7 @@ func TestFlagRaisedAtOnce(t *testing.T) {
 			for range 4 {
 				wg.Go(func() { flag.Raise(nil) })
 			}
-			if wg.Wait(); wire.StopOf(ctx).Force.Err() != nil {
+			if wg.Wait(); carried.StopOf(ctx).Force.Err() != nil {
 				t.Error("forced")
 			}
 		})
@@ -372,7 +372,7 @@ func TestGroupNotifyWaitsNoMore(t *testing.T) {
 	bubble(t, func(t *testing.T, ctx context.Context, flag *lifecycle.Flag) {
 		g := lifecycle.Group{Start: func(ctx context.Context) error {
 			<-ctx.Done()
-			wire.Wait(ctx, "lock", time.Time{})
+			carried.Wait(ctx, "lock", time.Time{})
 			return nil
 		}}
 		g.Notify = func(st lifecycle.Status) {
