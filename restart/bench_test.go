@@ -18,7 +18,7 @@ func BenchmarkDecision(b *testing.B) {
 	p, now := Policy{}.filled(), machine().now()
 	decide := func() {
 		start, end, seen := h.last(now.boot)
-		p.owes(p.settle(start, end, seen, now), now)
+		p.owes(p.settle(start, end, seen, now, nil), now)
 	}
 	var ratios []float64
 	for b.Loop() {

@@ -24,6 +24,8 @@ type answer struct {
 	wrote *record       // the Ledger's kept end, if it is now in the file
 	again int           // how many of the sessions the run before cut too
 	runs  int           // the longest row of runs that cut the same session
+	died  bool          // the run before has died, and last is the first record of that
+	box   boxing        // of the black box
 	err   error         // why the file cannot be used
 }
 

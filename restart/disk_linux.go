@@ -76,6 +76,8 @@ func (d *disk) at(path string) (bool, error) {
 	return d.self.Ino == there.Ino && d.self.Dev_major == there.Dev_major && d.self.Dev_minor == there.Dev_minor, nil
 }
 
+func (d *disk) Fd() uintptr { return uintptr(d.fd) }
+
 func (d *disk) size() int64 { return int64(d.self.Size) }
 
 func (d *disk) ReadAt(b []byte, off int64) (int, error) {

@@ -84,6 +84,16 @@ func (h history) last(boot uint64) (start, end record, seen bool) {
 	return start, end, seen
 }
 
+// newestDeath returns the newest run before the given one that died, or 0.
+func (h history) newestDeath(run uint64) (newest uint64) {
+	for i := range h {
+		if r := &h[i]; r.cause == died && r.run < run {
+			newest = max(newest, r.run)
+		}
+	}
+	return newest
+}
+
 // end returns the record of a run that returned err now. Requested says whether a
 // stop of it was requested.
 func (p Policy) end(start record, now moment, err error, requested bool) record {
@@ -94,13 +104,15 @@ func (p Policy) end(start record, now moment, err error, requested bool) record 
 }
 
 // settle returns the end of the last run on the clock of this boot, and makes one for
-// a run that died. Seen says that the ledger already has a record of this boot.
+// a run that died. Seen says that the ledger already has a record of this boot. Of a
+// death in this boot, d says what the black box knows, if it is not nil: the process
+// lived for one beat more at most, so no wait is shorter than if the time were known.
 //
 // A record of another boot is of this machine if this boot began after the run and
 // the ledger sees it for the first time. Otherwise the file has moved here from
 // another machine, whose clock may differ. No time has passed then, and a run that
 // died there forgives one level at most, so moving the file never lowers the level.
-func (p Policy) settle(start, end record, seen bool, now moment) record {
+func (p Policy) settle(start, end record, seen bool, now moment, d *death) record {
 	booted := now.wall - now.up
 	next := func(wall int64) bool { return booted >= wall && !seen }
 	if end.cause == open && start.seq != 0 {
@@ -108,6 +120,11 @@ func (p Policy) settle(start, end record, seen bool, now moment) record {
 		end.cause, end.moment, end.took = died, now, now.since(start.moment)
 		ran := end.took
 		switch {
+		case start.boot == now.boot && d != nil:
+			end.up = min(d.up+int64(beat), now.up)
+			end.wall = now.wall - (now.up - end.up)
+			end.took = end.since(start.moment)
+			ran = end.took
 		case start.boot == now.boot:
 		case next(start.wall):
 			end.took = time.Duration(max(0, booted-start.wall))

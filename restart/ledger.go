@@ -66,6 +66,21 @@ type Ledger struct {
 	Path   string // the file; its directory must exist; use an absolute path if the process calls os.Chdir
 	Policy Policy // its Logger gets the waits and the warnings
 
+	// The suspects of the black box, see [Box.Suspect].
+	Deaths      int // a session in flight at so many deaths in a row is a suspect; at most 100; 0 means 2
+	MaxSuspects int // if more sessions qualify, none is a suspect; 0 means 8
+
+	// CrashOutput makes Begin call [runtime/debug.SetCrashOutput] with the file
+	// Path.crash. If a panic that no function recovers, a fatal error of the Go
+	// runtime, or an abort in C code ends the process, the next Begin logs what the
+	// runtime wrote, and records its first line. The setting belongs to the whole
+	// process, so leave it false if another part of the program makes it.
+	CrashOutput bool
+
+	box   *Box      // nil: Box was not called
+	open  *register // of the open run, nil if there is none
+	whole whole     // what the last run that died had in flight
+
 	run       *record     // the start of the open run, nil if there is none; seq is 0 if it has no record
 	requested func() bool // reports whether a stop of that run was requested
 	over      uint64      // the last recorded run that has ended, even if its end has no record
@@ -102,7 +117,7 @@ func (l *Ledger) Begin(ctx context.Context) error {
 	if l.Path == "" {
 		return Permanent(errors.New("restart: Ledger: Path is empty; name a file that outlives the process"))
 	}
-	if err := l.Policy.Validate(); err != nil {
+	if err := cmp.Or(l.Policy.Validate(), l.validate()); err != nil {
 		return Permanent(err)
 	}
 	if ctx.Err() != nil {
@@ -126,6 +141,7 @@ func (l *Ledger) Begin(ctx context.Context) error {
 	case a.wait > 0:
 		warn(ctx, l.Policy.Logger, "restart wait", "cause", a.last.cause.String(), "ran", logs.Seconds(a.last.took), "backoff", a.last.level, "wait", logs.Seconds(a.wait))
 	}
+	l.tell(ctx, a)
 	if l.run = a.run; l.run != nil && a.err == nil {
 		return nil
 	}
@@ -136,6 +152,11 @@ func (l *Ledger) Begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	b.died = b.died && !a.died
+	if a.box.err != nil {
+		b.box.err = nil
+	}
+	l.tell(ctx, b)
 	if l.run = b.run; b.err != nil && a.err == nil {
 		l.unavailable(ctx, b.err, max(0, floor-a.wait))
 		err = pause(ctx, "restart", floor-a.wait)
@@ -148,17 +169,33 @@ func (l *Ledger) Begin(ctx context.Context) error {
 
 // start begins a run on the disk, or returns how long to wait first.
 func (l *Ledger) start(ctx context.Context, begun moment, waited time.Duration) (answer, error) {
-	b := beginning{l.sys, l.Policy.filled(), l.over, l.kept, begun, waited}
-	path := l.Path
+	b := beginning{l.sys, l.Policy.filled(), l.over, l.kept, begun, waited, l.CrashOutput}
+	path, box, deaths := l.Path, l.box, cmp.Or(l.Deaths, 2)
 	a, err := l.ask(ctx, beginPatience, func(h *handshake) (a answer) {
-		b.sys.edit(path, func(r *ring) { a = b.on(r) })
+		var f *boxFile
+		if box != nil {
+			f = b.sys.openBox(path + boxSuffix)
+			defer f.drop()
+		}
+		b.sys.edit(path, func(r *ring) { a = b.on(r, f, path) })
+		if a.run != nil {
+			a.box.open = box.begin(f, b.sys, *a.run)
+		}
+		a.box.learn(f, b.sys.now(), deaths, b.p.Stable)
 		if a.run != nil && !h.won() { // the caller has given up
 			b.sys.edit(path, func(r *ring) { r.append(b.p.end(*a.run, b.sys.now(), nil, true)) })
+			if open := a.box.open; open != nil {
+				close(open.done)
+				open.end()
+			}
 		}
 		return a
 	})
 	if err == errFrozen {
-		return b.on(&ring{err: err}), nil
+		return b.on(&ring{err: err}, nil, path), nil
+	}
+	if err == nil && a.run != nil {
+		l.recording(ctx, a)
 	}
 	return a, err
 }
@@ -171,22 +208,38 @@ type beginning struct {
 	kept   *record
 	begun  moment // when Begin was called, so a stall of the disk is not the last run's time
 	waited time.Duration
+	crash  bool
 }
 
 // on writes the start of a run to r. If the run must wait first and has not waited
-// yet, on returns how long instead.
-func (b beginning) on(r *ring) (a answer) {
+// yet, on returns how long instead. The black box is nil if there is none.
+func (b beginning) on(r *ring, box *boxFile, path string) (a answer) {
 	now, self := b.sys.now(), b.sys.self()
 	start, end, seen := r.last(now.boot)
+	var d *death
 	switch {
 	case b.kept != nil:
 		start, end = record{}, *b.kept
 	case end.cause == open && start.seq != 0 && start.who == self && self != 0 && start.run != b.over:
 		a.run = &start
 		return a
+	case end.cause == open && start.seq != 0:
+		a.died = true
 	}
-	a.last = b.p.settle(start, end, seen, b.begun)
+	var before whole
+	if a.died && r.hold != nil {
+		d, before = box.death(start, r.newestDeath(start.run), b.begun, b.p.Stable)
+	}
+	a.last = b.p.settle(start, end, seen, b.begun, d)
 	a.last.level, a.wait = b.p.owes(a.last, now)
+	if d != nil {
+		a.last.cut, a.again, a.runs = r.cut(a.last, d.cut, before)
+		a.last.cuts, a.last.late = len(d.cut), late{again: uint32(a.again), over: uint32(d.over), boxed: true}
+	}
+	if a.died && b.crash {
+		a.box.crash = readCrash(path, start)
+		a.last.crash = firstLine(a.box.crash)
+	}
 	if b.kept != nil || a.last.moment != end.moment && (a.wait > 0 || a.last.cause == died) {
 		// If an impatient supervisor ends the wait, the next Begin continues
 		// it, and does not count it as a part of the run.
@@ -207,6 +260,9 @@ func (b beginning) on(r *ring) (a answer) {
 	late := now.since(run.moment) >= stall
 	if run.moment = now; late && err == nil {
 		_, a.err = r.put(run) // the stall is no part of the run
+	}
+	if b.crash {
+		a.box.crashErr = setCrash(path, run)
 	}
 	return a
 }
@@ -242,16 +298,20 @@ func (l *Ledger) End(err error, cut ...string) {
 	if l.run = nil; start.seq != 0 {
 		l.over = start.run
 	}
-	ctx, path, sys, kept := context.Background(), l.Path, l.sys, &end
+	ctx, path, sys, kept, before := context.Background(), l.Path, l.sys, &end, l.whole
+	closeBox := l.box.leave(l.open)
+	l.open = nil
 	a, err := l.ask(ctx, endPatience, func(*handshake) (a answer) {
 		sys.edit(path, func(r *ring) {
 			end := *kept
 			end.salt = r.salt(end.salt)
-			end.cut, a.again, a.runs = r.cut(end, cut)
+			end.cut, a.again, a.runs = r.cut(end, printsOf(end.salt.marks(cut)), before)
+			end.again = uint32(a.again)
 			if _, a.err = r.append(end); a.err == nil {
 				a.wrote = kept
 			}
 		})
+		closeBox()
 		return a
 	})
 	if a.again > 0 {

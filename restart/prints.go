@@ -2,8 +2,8 @@ package restart
 
 import (
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/binary"
+	"math/bits"
 	"slices"
 )
 
@@ -22,35 +22,85 @@ func (h history) salt(s salt) salt {
 	return s
 }
 
-// fingerprint returns 4 bytes of a session's hash, never 0. It does not reveal the
-// session, but a reader of the file has the salt and can test a guess.
-func (s salt) fingerprint(session string) uint32 {
-	sum := sha256.Sum256(append(s[:], session...))
-	return max(1, binary.LittleEndian.Uint32(sum[:]))
+// A mark is 8 bytes of a session's hash. It does not reveal the session, but a reader
+// of the file has the salt and can test a guess. The lowest byte is 0, so that a table
+// has room for a note there, and the rest is not.
+type mark uint64
+
+// mark returns the session's hash by SipHash-2-4, with the salt as its key. A client
+// that may choose its session cannot choose one with another client's hash. Our own
+// code takes a string without a copy, for each request.
+func (s *salt) mark(session string) mark {
+	k0, k1 := binary.LittleEndian.Uint64(s[:8]), binary.LittleEndian.Uint64(s[8:])
+	v0, v1, v2, v3 := k0^0x736f6d6570736575, k1^0x646f72616e646f6d, k0^0x6c7967656e657261, k1^0x7465646279746573
+	last := uint64(len(session)) << 56
+	for ; len(session) >= 8; session = session[8:] {
+		m := uint64(session[0]) | uint64(session[1])<<8 | uint64(session[2])<<16 | uint64(session[3])<<24 |
+			uint64(session[4])<<32 | uint64(session[5])<<40 | uint64(session[6])<<48 | uint64(session[7])<<56
+		v0, v1, v2, v3 = sip(sip(v0, v1, v2, v3^m))
+		v0 ^= m
+	}
+	for i := range len(session) {
+		last |= uint64(session[i]) << (8 * i)
+	}
+	v0, v1, v2, v3 = sip(sip(v0, v1, v2, v3^last))
+	v0, v1, v2, v3 = sip(sip(sip(sip(v0^last, v1, v2^0xff, v3))))
+	return max(1<<8, mark(v0^v1^v2^v3)&^0xff)
 }
+
+// marks returns the marks of sessions.
+func (s *salt) marks(sessions []string) map[mark]byte {
+	all := map[mark]byte{}
+	for _, session := range sessions {
+		all[s.mark(session)] = 0
+	}
+	return all
+}
+
+// sip is one round.
+func sip(v0, v1, v2, v3 uint64) (uint64, uint64, uint64, uint64) {
+	v0 += v1
+	v2 += v3
+	v1 = bits.RotateLeft64(v1, 13) ^ v0
+	v3 = bits.RotateLeft64(v3, 16) ^ v2
+	v0 = bits.RotateLeft64(v0, 32) + v3
+	v2 += v1
+	v1 = bits.RotateLeft64(v1, 17) ^ v2
+	v3 = bits.RotateLeft64(v3, 21) ^ v0
+	v2 = bits.RotateLeft64(v2, 32)
+	return v0, v1, v2, v3
+}
+
+// print returns the 4 bytes of a mark that a record keeps, never 0.
+func (m mark) print() uint32 { return max(1, uint32(m>>32)) }
 
 // prints are the fingerprints that fit into a record. Unused places are 0.
 type prints [8]uint32
 
 // both returns those of a that are in b too.
-func both(a []uint32, b prints) []uint32 {
-	return slices.DeleteFunc(slices.Clone(a), func(f uint32) bool { return f == 0 || !slices.Contains(b[:], f) })
+func both(a, b []uint32) []uint32 {
+	return slices.DeleteFunc(slices.Clone(a), func(f uint32) bool { return f == 0 || !slices.Contains(b, f) })
 }
 
-// cut returns the fingerprints of the sessions that run cut. Those that the run before
-// cut too come first, and again is their number. Row is the longest row of runs, this
-// one included, that all cut the same session.
-func (h history) cut(run record, sessions []string) (cut prints, again, row int) {
-	var all, twice []uint32
-	for _, session := range sessions {
-		all = append(all, run.salt.fingerprint(session))
-	}
-	slices.Sort(all)
-	all = slices.Compact(all)
-	var before []prints
+// A whole is all that a run cut, not only what fits into its record.
+type whole struct {
+	run uint64
+	cut []uint32 // sorted
+}
+
+// cut returns those prints of all, which are sorted, that the record of run keeps.
+// Those that the run before cut too come first, and again is their number. Row is the
+// longest row of runs, this one included, that all cut the same session.
+func (h history) cut(run record, all []uint32, known whole) (cut prints, again, row int) {
+	var twice []uint32
+	var before [][]uint32
 	for start, end := range h.runs {
-		if run.run == 0 || start.run < run.run && end.run < run.run {
-			before = append(before, end.cut)
+		switch {
+		case run.run != 0 && max(start.run, end.run) >= run.run:
+		case end.run == known.run:
+			before = append(before, known.cut)
+		default:
+			before = append(before, end.cut[:])
 		}
 	}
 	row = 1
@@ -63,7 +113,7 @@ func (h history) cut(run record, sessions []string) (cut prints, again, row int)
 			twice = left
 		}
 	}
-	once := slices.DeleteFunc(all, func(f uint32) bool { return slices.Contains(twice, f) })
+	once := slices.DeleteFunc(slices.Clone(all), func(f uint32) bool { return slices.Contains(twice, f) })
 	copy(cut[:], slices.Concat(twice, once))
 	return cut, len(twice), row
 }

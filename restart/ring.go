@@ -48,8 +48,40 @@ type record struct {
 	who   uint64 // from system.self
 	moment
 	salt salt
-	cuts int    // how many sessions were cut
+	cuts int    // how many sessions were cut, or in flight at the death
 	cut  prints // those of them that fit
+	late        // since version 1 had 8 prints; zeros in older files
+}
+
+// A late is what was added to a record later. It has the last 100 bytes of a slot.
+type late struct {
+	again uint32 // how many of the cut sessions the run before cut too
+	over  uint32 // a death: how many entries the black box had no room for
+	boxed bool   // a death: the black box knows what was in flight
+	crash string // a death: the first line of the crash output
+}
+
+const (
+	lateAt    = cutAt + 8*4
+	crashAt   = lateAt + 4 + 4 + 1 + 1
+	mostCrash = sumAt - crashAt
+)
+
+func (l *late) encode(b []byte) []byte {
+	b = binary.LittleEndian.AppendUint32(b, l.again)
+	b = binary.LittleEndian.AppendUint32(b, l.over)
+	boxed := byte(0)
+	if l.boxed {
+		boxed = 1
+	}
+	return append(append(b, boxed, byte(len(l.crash))), l.crash...)
+}
+
+func decodeLate(b []byte) late {
+	return late{
+		again: binary.LittleEndian.Uint32(b), over: binary.LittleEndian.Uint32(b[4:]), boxed: b[8] != 0,
+		crash: string(b[10:][:min(int(b[9]), mostCrash)]),
+	}
 }
 
 func (r *record) encode() []byte {
@@ -64,7 +96,7 @@ func (r *record) encode() []byte {
 	for _, c := range r.cut {
 		b = binary.LittleEndian.AppendUint32(b, c)
 	}
-	b = b[:slotSize]
+	b = r.late.encode(b)[:slotSize]
 	binary.LittleEndian.PutUint32(b[sumAt:], sum(b))
 	return b
 }
@@ -96,6 +128,7 @@ func decode(b []byte) (r record, newer bool) {
 	for i := range r.cut {
 		r.cut[i] = binary.LittleEndian.Uint32(b[cutAt+4*i:])
 	}
+	r.late = decodeLate(b[lateAt:sumAt])
 	return r, false
 }
 
@@ -161,11 +194,7 @@ type ring struct {
 // edit calls do with the ring at path, under the file's lock. If the file can only be
 // read, do gets the history without a hold.
 func (s *system) edit(path string, do func(*ring)) {
-	h, err := s.grab(path)
-	for end := time.Now().Add(100 * time.Millisecond); h == nil && err == nil && time.Now().Before(end); {
-		time.Sleep(5 * time.Millisecond)
-		h, err = s.grab(path)
-	}
+	h, err := s.grabSoon(path)
 	if h != nil {
 		defer h.release()
 		r := ring{hold: h}

@@ -80,7 +80,7 @@ func TestRingDamage(t *testing.T) {
 			}
 			now := moment{200, 200, 1}
 			start, end, seen := h.last(now.boot)
-			if _, wait := p.owes(p.settle(start, end, seen, now), now); wait > p.Max {
+			if _, wait := p.owes(p.settle(start, end, seen, now, nil), now); wait > p.Max {
 				t.Fatalf("byte %d: waits %v", i, wait)
 			}
 		}
@@ -124,7 +124,7 @@ func FuzzDecode(f *testing.F) {
 			if start.cause != open || end.seq != 0 && end.cause == open {
 				continue
 			}
-			level, wait := p.owes(p.settle(start, end, up%2 == 0, now), now)
+			level, wait := p.owes(p.settle(start, end, up%2 == 0, now, nil), now)
 			if level < 0 || wait < 0 || wait > max(p.Max, r.asked) {
 				t.Fatalf("level %d, waits %v after %+v", level, wait, r)
 			}

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"github.com/gofrs/flock"
 )
@@ -22,6 +23,10 @@ type system struct {
 	lock func(*flock.Flock) (bool, error) // TryLock
 	now  func() moment
 	self func() uint64 // identifies this process and no other; 0 if that is impossible
+
+	// mapped maps the first boxSize bytes of the file, at the place if that is not nil.
+	// It is nil on a system that cannot.
+	mapped func(f file, place unsafe.Pointer) (unsafe.Pointer, error)
 }
 
 type file interface {
@@ -30,7 +35,8 @@ type file interface {
 	io.Closer
 	at(path string) (bool, error) // reports whether the path leads to this file
 	size() int64                  // at the time it was opened
-	Sync() error                  // at least the data
+	Fd() uintptr
+	Sync() error // at least the data
 	Truncate(size int64) error
 }
 
@@ -40,9 +46,10 @@ var errNotRegular = errors.New("it is not a regular file, so it is left alone; s
 func machine() *system {
 	boot := sync.OnceValue(func() uint64 { return hash(bootID()) })
 	return &system{
-		open: func(path string) (file, error) { return openFile(path, os.O_RDWR|os.O_CREATE) },
-		look: func(path string) (file, error) { return openFile(path, os.O_RDONLY) },
-		lock: (*flock.Flock).TryLock,
+		mapped: mapped,
+		open:   func(path string) (file, error) { return openFile(path, os.O_RDWR|os.O_CREATE) },
+		look:   func(path string) (file, error) { return openFile(path, os.O_RDONLY) },
+		lock:   (*flock.Flock).TryLock,
 		now: func() moment {
 			m := moment{wall: time.Now().UnixNano(), boot: boot()}
 			if up, ok := uptime(); ok && m.boot != 0 {
@@ -112,6 +119,16 @@ func (s *system) grab(path string) (*hold, error) {
 		err = nil // f was deleted meanwhile: the lock is that of the next file
 	}
 	return nil, err
+}
+
+// grabSoon is grab for as long as a process may take to end or to write a record.
+func (s *system) grabSoon(path string) (*hold, error) {
+	h, err := s.grab(path)
+	for end := time.Now().Add(100 * time.Millisecond); h == nil && err == nil && time.Now().Before(end); {
+		time.Sleep(5 * time.Millisecond)
+		h, err = s.grab(path)
+	}
+	return h, err
 }
 
 // release closes the file and unlocks it.

@@ -55,7 +55,7 @@ func TestLedgerCut(t *testing.T) {
 		other := newWorld(t)
 		a, _ := w.begin(t)
 		o, _ := other.begin(t)
-		if a.run.salt.fingerprint("bob") == o.run.salt.fingerprint("bob") {
+		if a.run.salt.mark("bob") == o.run.salt.mark("bob") {
 			t.Error("two ledgers with one salt")
 		}
 	})

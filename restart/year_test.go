@@ -40,7 +40,7 @@ func year(p Policy, run func(n int) (time.Duration, outcome)) (starts []time.Tim
 			end = p.end(start, now, nil, true)
 		}
 		var wait time.Duration
-		start.level, wait = p.owes(p.settle(start, end, true, now), now)
+		start.level, wait = p.owes(p.settle(start, end, true, now, nil), now)
 		pass(wait)
 	}
 	return starts, ends
