@@ -135,17 +135,17 @@ func (r *register) contain(before bool) {
 		if !ok {
 			err = fmt.Errorf("%v", e)
 		}
-		r.faulty.CompareAndSwap(nil, &err)
-		r.box.open.CompareAndSwap(r, nil)
+		if r.faulty.CompareAndSwap(nil, &err) {
+			r.box.open.CompareAndSwap(r, nil)
+			r.store(atEnd, ^uint64(0)) // what leaves from now on would seem to be in flight
+		}
 	}
 }
 
 // store sets a word of the header.
 func (r *register) store(word int, v uint64) {
-	if r.faulty.Load() == nil {
-		defer r.contain(debug.SetPanicOnFault(true))
-		r.words[word].Store(v)
-	}
+	defer r.contain(debug.SetPanicOnFault(true))
+	r.words[word].Store(v)
 }
 
 // keep gives signs of life, records a request to stop, and ends the suspicion at its
@@ -164,17 +164,19 @@ func (r *register) keep(sys *system, log *slog.Logger, path string, ctx context.
 		case <-tick.C:
 		}
 		now := sys.now().up
-		if !asked && requested() {
-			asked = true
-			r.store(atStop, ^uint64(0)) // so that no damaged byte makes it 0
-		}
-		r.store(atBeat, uint64(now))
-		if a := r.box.accused.Load(); a != nil && now >= a.until {
-			r.box.accused.Store(nil)
-		}
-		if err := r.faulty.Load(); err != nil && !warned {
+		switch err := r.faulty.Load(); {
+		case err == nil:
+			if !asked && requested() {
+				asked = true
+				r.store(atStop, ^uint64(0)) // so that no damaged byte makes it 0
+			}
+			r.store(atBeat, uint64(now))
+		case !warned:
 			warned = true
 			boxUnavailable(ctx, log, path, *err)
+		}
+		if a := r.box.accused.Load(); a != nil && now >= a.until {
+			r.box.accused.Store(nil)
 		}
 	}
 }
@@ -263,16 +265,20 @@ func (b *Box) register(f *boxFile, sys *system, run record) *register {
 	}
 	place, err := sys.mapped(f.hold.file, b.place)
 	if err != nil {
+		f.set(atRun, 0) // or the run would seem to have had nothing in flight
+		f.save()
 		f.err = err
 		f.drop()
 		return nil
 	}
 	b.place = place
 	b.runs++
-	f.hold.Close()
+	h := f.hold
+	h.Close()
+	f.hold = nil // the lock is the register's now
 	return &register{
 		words: (*[boxWords]atomic.Uint64)(place), live: headWords + int(f.live())*room, salt: run.salt,
-		turn: b.runs & (1<<(32-slotBits) - 1), hold: f.hold, box: b, quit: make(chan struct{}), done: make(chan struct{}),
+		turn: b.runs & (1<<(32-slotBits) - 1), hold: h, box: b, quit: make(chan struct{}), done: make(chan struct{}),
 	}
 }
 
@@ -298,7 +304,7 @@ type accused struct {
 //
 // Suspect cannot know which of the sessions killed the process: an innocent one that
 // is always connected, or always connects again at once, is a suspect too. Nor does it
-// know of the deaths of replicas, which have ledgers of their own.
+// know of the deaths of replicas, which have separate ledgers.
 func (b *Box) Suspect(session string) bool {
 	if b == nil || session == "" {
 		return false

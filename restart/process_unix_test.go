@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -44,7 +45,7 @@ func programs() map[string]func() {
 		p.Logger = slog.New(slog.NewTextHandler(w, nil))
 		return p
 	}
-	return map[string]func(){
+	all := map[string]func(){
 		// runs begins and ends runs until it is killed, and says what is written.
 		"runs": func() {
 			l := Ledger{Path: os.Getenv(at), Policy: quick}
@@ -122,6 +123,8 @@ func programs() map[string]func() {
 		},
 		"hands over": handsOver,
 	}
+	maps.Copy(all, boxPrograms())
+	return all
 }
 
 // If a process is killed at any moment, its ring holds all that it wrote, except at
