@@ -386,7 +386,7 @@ func TestBoxSwapTorn(t *testing.T) {
 		b.die()
 		m := image(slices.Clone(before))
 		m.died(start, 0, w.now(), time.Hour)
-		want := marks(m.area(1-m.live()), false)
+		want := marks(m.area(1 - m.live()))
 		after := slices.Clone(m)
 		copy(after, boxMagic)
 		after.set(atSum, after.sum())
@@ -396,8 +396,8 @@ func TestBoxSwapTorn(t *testing.T) {
 			if err != nil {
 				t.Fatal(cut, err)
 			}
-			if m.died(start, 0, w.now(), time.Hour); !sameMarks(want, marks(m.area(1-m.live()), false)) {
-				t.Fatalf("cut at %d: %d marks, want %d", cut, len(marks(m.area(1-m.live()), false)), len(want))
+			if m.died(start, 0, w.now(), time.Hour); !sameMarks(want, marks(m.area(1-m.live()))) {
+				t.Fatalf("cut at %d: %d marks, want %d", cut, len(marks(m.area(1-m.live()))), len(want))
 			}
 		}
 		if m, err = parse(after); err != nil {

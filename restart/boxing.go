@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -46,21 +47,7 @@ type boxing struct {
 	crashErr error     // why there will be none
 }
 
-// death returns what the box knows of a run that has died, which it keeps from now on,
-// and what it knew of the one that died before.
-func (f *boxFile) death(start record, newest uint64, now moment, stable time.Duration) (*death, whole) {
-	if !f.usable() {
-		return nil, whole{}
-	}
-	var before whole
-	if f.of(start.salt, now.boot) {
-		before = f.whole()
-	}
-	d := f.died(start, newest, now, stable)
-	f.save()
-	return d, before
-}
-
+// whole returns what the last run that died had in flight.
 func (m image) whole() whole {
 	if !m.deathKept() {
 		return whole{}
@@ -100,6 +87,7 @@ func (l *Ledger) recording(ctx context.Context, a answer) {
 	case n > most:
 		warn(ctx, l.Policy.Logger, "suspects dropped", "sessions", n, "most", most)
 	case n > 0 && a.box.open != nil:
+		slices.Sort(a.box.suspects)
 		l.box.accused.Store(&accused{
 			marks: a.box.suspects, named: make([]atomic.Bool, n), until: a.box.until,
 			salt: a.run.salt, times: cmp.Or(l.Deaths, 2), log: l.Policy.Logger,

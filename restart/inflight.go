@@ -6,8 +6,7 @@ import (
 	"errors"
 	"hash/crc32"
 	"io"
-	"maps"
-	"slices"
+	"iter"
 	"time"
 )
 
@@ -84,10 +83,13 @@ func crc(b []byte) uint64 {
 // usable header, the image is empty, with the reason if there is a need to know it.
 // A file that is longer than boxSize gives one byte more.
 func parse(b []byte) (image, error) {
-	m := image(make([]byte, boxSize))
-	copy(m, b)
+	m := image(b)
+	if len(b) != boxSize {
+		m = make(image, boxSize)
+		copy(m, b)
+	}
 	switch {
-	case len(b) <= boxSize && len(bytes.Trim(b, "\x00")) == 0: // new, or its maker died
+	case len(b) <= boxSize && len(bytes.TrimLeft(b, "\x00")) == 0: // new, or its maker died
 		return m, nil
 	case string(m[:6]) != boxMagic[:6]:
 		return nil, errBoxForeign
@@ -110,25 +112,40 @@ func (m image) forget() {
 	m.set(atDead, 0)
 }
 
-// marks returns the marks of an area, with their notes. In a live area, a note without
-// inFlight is of a swap that its process did not finish, and the mark is left out.
-func marks(area []byte, live bool) map[mark]byte {
-	all := map[mark]byte{}
-	for ; len(area) > 0; area = area[8:] {
-		w := binary.NativeEndian.Uint64(area)
-		m, note := mark(w&^0xff), byte(w)
-		if m != 0 && (!live || note == 0 || note&inFlight != 0) {
-			all[m] |= note
+// entries yields the marks of an area with their notes. In the live area one mark may be
+// there several times, and a note without inFlight is of a swap that its process did
+// not finish.
+func entries(area []byte) iter.Seq2[mark, byte] {
+	return func(yield func(mark, byte) bool) {
+		for ; len(area) > 0; area = area[8:] {
+			w := binary.NativeEndian.Uint64(area)
+			if w&^0xff != 0 && !yield(mark(w&^0xff), byte(w)) {
+				return
+			}
 		}
 	}
-	return all
+}
+
+// A table finds a mark among many, with open addressing: marks are hashes already. With
+// maps, a Begin with a full box took ten times as long.
+type table [2 * 4096]uint64
+
+// at returns the word of m, or that for it, which is 0.
+func (t *table) at(m mark) *uint64 {
+	for i := m >> 32; ; i++ {
+		if w := &t[i%mark(len(t))]; *w == 0 || mark(*w&^0xff) == m {
+			return w
+		}
+	}
 }
 
 // A death is what is known of a run that died.
 type death struct {
 	up      int64    // ns since the boot at its last sign of life
 	stopped bool     // a stop had been requested, so it accuses no session
-	cut     []uint32 // the prints of what was in flight, sorted
+	cut     []uint32 // the prints of what was in flight
+	again   []uint32 // those that were in flight at the death before, too
+	before  uint64   // the run of that death
 	over    int      // how many entries were not recorded
 }
 
@@ -147,7 +164,11 @@ func (m image) died(start record, newest uint64, now moment, stable time.Duratio
 		m.set(atRun, 0)
 		return nil
 	case m.word(atRun) == run:
-		m.swap(newest, stable, start.up, now.up)
+		before := m.word(atDead)
+		again := m.swap(newest, stable, start.up, now.up)
+		d := m.kept()
+		d.again, d.before = again, before
+		return &d
 	case m.word(atDead) != run:
 		m.forget()
 		m.set(atRun, 0)
@@ -163,55 +184,59 @@ func (m image) kept() death {
 		up: int64(m.word(atDeadUp)), stopped: m.word(atSuspect) != m.word(atDeadUp), // then an older one accuses, or none
 		over: int(min(m.word(atDeadOver), 1<<31-1)),
 	}
-	at := marks(m.area(1-m.live()), false)
-	maps.DeleteFunc(at, func(_ mark, note byte) bool { return note&inFlight == 0 })
-	d.cut = printsOf(at)
+	for mark, note := range entries(m.area(1 - m.live())) {
+		if note&inFlight != 0 {
+			d.cut = append(d.cut, mark.print())
+		}
+	}
 	return d
 }
 
-// printsOf returns the prints of marks, sorted.
-func printsOf(all map[mark]byte) (prints []uint32) {
-	for m := range all {
-		prints = append(prints, m.print())
-	}
-	slices.Sort(prints)
-	return slices.Compact(prints)
-}
-
-// swap makes what is live the last death.
-func (m image) swap(newest uint64, stable time.Duration, began, now int64) {
+// swap makes what is live the last death. It returns the prints of those that were in
+// flight at the death before, too.
+func (m image) swap(newest uint64, stable time.Duration, began, now int64) (again []uint32) {
 	up := int64(m.word(atBeat))
 	if up < began || up > now { // damaged
 		up = now
 	}
-	before, since := map[mark]byte{}, int64(m.word(atSuspect))
-	if m.deathKept() && m.word(atDead) >= newest && up-since < int64(stable) {
-		before = marks(m.area(1-m.live()), false)
+	var before, done table
+	since, kept := int64(m.word(atSuspect)), m.deathKept() && m.word(atDead) >= newest
+	earlier := m.area(1 - m.live())
+	if !kept {
+		earlier = nil
+	}
+	accuses := kept && up-since < int64(stable)
+	for m, note := range entries(earlier) {
+		*before.at(m) = uint64(m) | uint64(note)
 	}
 	stopped := m.word(atStop) != 0
 	area, n := m.area(m.live()), 0
 	put := func(m mark, note byte) {
 		binary.NativeEndian.PutUint64(area[8*n:], uint64(m)|uint64(note))
 		n++
+		*done.at(m) = uint64(m)
 	}
 	// In the order of the places, so that no write that ends early loses a mark.
-	done := map[mark]bool{}
-	for i := range room {
-		w := binary.NativeEndian.Uint64(area[8*i:])
-		m, note := mark(w&^0xff), byte(w)
-		if m == 0 || done[m] || note != 0 && note&inFlight == 0 {
+	for m, note := range entries(area) {
+		if note != 0 && note&inFlight == 0 || *done.at(m) != 0 {
 			continue
 		}
-		done[m] = true
-		times := before[m] &^ inFlight
+		then := byte(*before.at(m))
+		if then&inFlight != 0 {
+			again = append(again, m.print())
+		}
+		times := then &^ inFlight
+		if !accuses {
+			times = 0
+		}
 		if !stopped {
 			times = min(times+1, mostTimes)
 		}
 		put(m, times|inFlight)
 	}
-	if stopped { // those in flight at earlier deaths stay accused
-		for m, note := range before {
-			if times := note &^ inFlight; !done[m] && times > 0 && n < room {
+	if stopped && accuses { // those in flight at earlier deaths stay accused
+		for m, note := range entries(earlier) {
+			if times := note &^ inFlight; times > 0 && *done.at(m) == 0 && n < room {
 				put(m, times)
 			}
 		}
@@ -219,7 +244,7 @@ func (m image) swap(newest uint64, stable time.Duration, began, now int64) {
 	clear(area[8*n:])
 	if !stopped {
 		since = up
-	} else if len(before) == 0 {
+	} else if !accuses {
 		since = 0
 	}
 	m.set(atDead, m.word(atRun))
@@ -229,6 +254,7 @@ func (m image) swap(newest uint64, stable time.Duration, began, now int64) {
 	m.set(atDeadOver, m.word(atOver))
 	m.set(atRun, 0)
 	m.set(atLive, 1-m.live())
+	return again
 }
 
 // begin makes the image that of a run that begins now.
@@ -252,12 +278,11 @@ func (m image) accused(n int, now moment, stable time.Duration) (all []mark, unt
 	if !m.deathKept() || m.word(atBoot) != now.boot || now.up >= until {
 		return nil, 0
 	}
-	for mark, note := range marks(m.area(1-m.live()), false) {
+	for mark, note := range entries(m.area(1 - m.live())) {
 		if int(note&^inFlight) >= n {
 			all = append(all, mark)
 		}
 	}
-	slices.Sort(all)
 	return all, until
 }
 

@@ -226,14 +226,14 @@ func (b beginning) on(r *ring, box *boxFile, path string) (a answer) {
 	case end.cause == open && start.seq != 0:
 		a.died = true
 	}
-	var before whole
-	if a.died && r.hold != nil {
-		d, before = box.death(start, r.newestDeath(start.run), b.begun, b.p.Stable)
+	if a.died && r.hold != nil && box.usable() {
+		d = box.died(start, r.newestDeath(start.run), b.begun, b.p.Stable)
+		box.save()
 	}
 	a.last = b.p.settle(start, end, seen, b.begun, d)
 	a.last.level, a.wait = b.p.owes(a.last, now)
 	if d != nil {
-		a.last.cut, a.again, a.runs = r.cut(a.last, d.cut, before)
+		a.last.cut, a.again, a.runs = r.cut(a.last, d.cut, whole{d.before, d.again})
 		a.last.cuts, a.last.late = len(d.cut), late{again: uint32(a.again), over: uint32(d.over), boxed: true}
 	}
 	if a.died && b.crash {
@@ -305,7 +305,8 @@ func (l *Ledger) End(err error, cut ...string) {
 		sys.edit(path, func(r *ring) {
 			end := *kept
 			end.salt = r.salt(end.salt)
-			end.cut, a.again, a.runs = r.cut(end, printsOf(end.salt.marks(cut)), before)
+			all := end.salt.prints(cut)
+			end.cut, a.again, a.runs = r.cut(end, all, whole{before.run, both(all, before.cut)})
 			end.again = uint32(a.again)
 			if _, a.err = r.append(end); a.err == nil {
 				a.wrote = kept

@@ -48,13 +48,13 @@ func (s *salt) mark(session string) mark {
 	return max(1<<8, mark(v0^v1^v2^v3)&^0xff)
 }
 
-// marks returns the marks of sessions.
-func (s *salt) marks(sessions []string) map[mark]byte {
-	all := map[mark]byte{}
+// prints returns the distinct prints of sessions.
+func (s *salt) prints(sessions []string) (all []uint32) {
 	for _, session := range sessions {
-		all[s.mark(session)] = 0
+		all = append(all, s.mark(session).print())
 	}
-	return all
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // sip is one round.
@@ -85,35 +85,48 @@ func both(a, b []uint32) []uint32 {
 // A whole is all that a run cut, not only what fits into its record.
 type whole struct {
 	run uint64
-	cut []uint32 // sorted
+	cut []uint32
 }
 
-// cut returns those prints of all, which are sorted, that the record of run keeps.
-// Those that the run before cut too come first, and again is their number. Row is the
-// longest row of runs, this one included, that all cut the same session.
+// cut returns those prints of all that the record of run keeps. Those that the run
+// before cut too come first, and again is their number. Row is the longest row of
+// runs, this one included, that all cut the same session. Known is the whole of one of
+// the runs before, but only as far as all has it too.
 func (h history) cut(run record, all []uint32, known whole) (cut prints, again, row int) {
 	var twice []uint32
-	var before [][]uint32
+	var before history
 	for start, end := range h.runs {
-		switch {
-		case run.run != 0 && max(start.run, end.run) >= run.run:
-		case end.run == known.run:
-			before = append(before, known.cut)
-		default:
-			before = append(before, end.cut[:])
+		if run.run == 0 || start.run < run.run && end.run < run.run {
+			before = append(before, end)
 		}
 	}
 	row = 1
 	left := all
-	for _, cut := range slices.Backward(before) {
-		if left = both(left, cut); len(left) == 0 {
+	for _, end := range slices.Backward(before) {
+		switch {
+		case end.run != known.run:
+			left = both(left, end.cut[:])
+		case row == 1:
+			left = known.cut
+		default:
+			left = both(left, known.cut)
+		}
+		if len(left) == 0 {
 			break
 		}
 		if row++; row == 2 {
 			twice = left
 		}
 	}
-	once := slices.DeleteFunc(slices.Clone(all), func(f uint32) bool { return slices.Contains(twice, f) })
-	copy(cut[:], slices.Concat(twice, once))
+	n := copy(cut[:], twice)
+	for _, p := range all {
+		if n == len(cut) {
+			break
+		}
+		if !slices.Contains(cut[:n], p) {
+			cut[n] = p
+			n++
+		}
+	}
 	return cut, len(twice), row
 }

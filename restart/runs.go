@@ -115,7 +115,11 @@ func (l *Ledger) Runs() ([]Run, error) {
 				r.known = box.kept().cut
 			}
 		case end.seq == 0 && box != nil && box.word(atRun) == r.Number && box.of(start.salt, start.boot):
-			r.known = printsOf(marks(box.area(box.live()), true))
+			for mark := range entries(box.area(box.live())) {
+				r.known = append(r.known, mark.print())
+			}
+			slices.Sort(r.known)
+			r.known = slices.Compact(r.known)
 			r.InFlight, r.Unrecorded = len(r.known), int(box.word(atOver))
 		}
 		slices.Sort(r.known)

@@ -215,6 +215,8 @@ func asChild() bool {
 		var g lifecycle.Group
 		g.Go("panics", func(context.Context) error { panic("oh") })
 		os.Exit(lifecycle.ExitCode(g.Run(context.Background())))
+	case "full box":
+		fillBox(os.Getenv(childPath))
 	case "idle ours":
 		fmt.Println(idle(idleOurs))
 	case "idle peer":
@@ -267,4 +269,7 @@ var checks = []check{
 	{"overrun of 1 s, a Logger that blocks", overrun(20*time.Millisecond, mute)},
 	{"bytes of an idle function, against suture", idles},
 	{"decision over a full ring, against decoding it", decision},
+	{"black box: entry and leave on one core, allocations", boxEntry},
+	{"black box: waits for a lock in a parallel run", boxLocks},
+	{"black box: size of a full one's file", boxFile},
 }

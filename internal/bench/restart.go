@@ -217,5 +217,6 @@ func decision() (string, bool) {
 var restarts = []comparison{
 	{name: "Ledger.Begin, against a write and its sync", bar: 1.5, n: 100, ours: inDir(begins), peer: inDir(writes)},
 	{name: "Lock, against flock", bar: 3, ours: inDir(locks), peer: inDir(flocks)},
+	{name: "Begin after a death, with a full box against none", bar: 1.3, n: 25, rounds: 21, ours: afterDeath(true), peer: afterDeath(false)},
 	{name: "a function that fails at once, against suture", bar: 1, n: 20_000, ours: failsOurs, peer: failsPeer},
 }
