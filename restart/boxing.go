@@ -66,10 +66,7 @@ func (b *Box) begin(f *boxFile, sys *system, run record) *register {
 
 // learn takes from the file what the caller of Begin needs to know.
 func (x *boxing) learn(f *boxFile, now moment, deaths int, stable time.Duration) {
-	if f == nil {
-		return
-	}
-	if x.err = f.err; f.image != nil {
+	if f != nil && f.image != nil {
 		x.whole = f.image.whole()
 		x.suspects, x.until = f.accused(deaths, now, stable)
 	}

@@ -184,6 +184,7 @@ func (m image) kept() death {
 		up: int64(m.word(atDeadUp)), stopped: m.word(atSuspect) != m.word(atDeadUp), // then an older one accuses, or none
 		over: int(min(m.word(atDeadOver), 1<<31-1)),
 	}
+	d.cut = make([]uint32, 0, room)
 	for mark, note := range entries(m.area(1 - m.live())) {
 		if note&inFlight != 0 {
 			d.cut = append(d.cut, mark.print())
@@ -199,7 +200,7 @@ func (m image) swap(newest uint64, stable time.Duration, began, now int64) (agai
 	if up < began || up > now { // damaged
 		up = now
 	}
-	var before, done table
+	var before table // and, with the note 0, what is done
 	since, kept := int64(m.word(atSuspect)), m.deathKept() && m.word(atDead) >= newest
 	earlier := m.area(1 - m.live())
 	if !kept {
@@ -214,14 +215,16 @@ func (m image) swap(newest uint64, stable time.Duration, began, now int64) (agai
 	put := func(m mark, note byte) {
 		binary.NativeEndian.PutUint64(area[8*n:], uint64(m)|uint64(note))
 		n++
-		*done.at(m) = uint64(m)
 	}
+	again = make([]uint32, 0, room)
 	// In the order of the places, so that no write that ends early loses a mark.
 	for m, note := range entries(area) {
-		if note != 0 && note&inFlight == 0 || *done.at(m) != 0 {
+		w := before.at(m)
+		then := byte(*w)
+		if note != 0 && note&inFlight == 0 || *w != 0 && then == 0 {
 			continue
 		}
-		then := byte(*before.at(m))
+		*w = uint64(m)
 		if then&inFlight != 0 {
 			again = append(again, m.print())
 		}
@@ -236,7 +239,7 @@ func (m image) swap(newest uint64, stable time.Duration, began, now int64) (agai
 	}
 	if stopped && accuses { // those in flight at earlier deaths stay accused
 		for m, note := range entries(earlier) {
-			if times := note &^ inFlight; times > 0 && *done.at(m) == 0 && n < room {
+			if times := note &^ inFlight; times > 0 && byte(*before.at(m)) != 0 && n < room {
 				put(m, times)
 			}
 		}

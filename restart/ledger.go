@@ -180,8 +180,11 @@ func (l *Ledger) start(ctx context.Context, begun moment, waited time.Duration) 
 		b.sys.edit(path, func(r *ring) { a = b.on(r, f, path) })
 		if a.run != nil {
 			a.box.open = box.begin(f, b.sys, *a.run)
+			a.box.learn(f, b.sys.now(), deaths, b.p.Stable)
 		}
-		a.box.learn(f, b.sys.now(), deaths, b.p.Stable)
+		if f != nil {
+			a.box.err = f.err
+		}
 		if a.run != nil && !h.won() { // the caller has given up
 			b.sys.edit(path, func(r *ring) { r.append(b.p.end(*a.run, b.sys.now(), nil, true)) })
 			if open := a.box.open; open != nil {
