@@ -42,8 +42,13 @@
 //	task not started         task
 //	tasks left               live, error
 //	restart wait             error or cause, ran, backoff, wait
+//	run died                 ran, sessions, unrecorded, error, stack
 //	sessions cut again       sessions, runs
+//	session suspected        session, deaths
+//	suspects dropped         sessions, most
 //	ledger unavailable       path, error, wait
+//	black box unavailable    path, error
+//	crash output unavailable path, error
 //	lock wait                path, holder
 //	lock lingers             path, holder, wait
 //	lock record not written  path, error

@@ -20,7 +20,7 @@ import (
 //	box := ledger.Box() // before Begin
 //	gate.Recorder = box
 //
-// Before the handler begins work that may kill the process again:
+// Before a handler begins work that may kill the process again:
 //
 //	if s := session(r); box.Suspect(s) {
 //		w.Header().Set("Retry-After", "600") // Policy.Stable

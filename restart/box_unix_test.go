@@ -431,6 +431,25 @@ func TestBoxFaults(t *testing.T) {
 	}
 }
 
+// The file may be a link to another place, as a tmpfs, and need not be there yet.
+func TestBoxLink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		target := filepath.Join(t.TempDir(), "target")
+		if err := os.Symlink(target, w.path+boxSuffix); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 3 {
+			l := w.boxed(t)
+			l.enter(t, "ann")
+			if info, err := os.Stat(target); err != nil || info.Size() != boxSize || l.Box().Suspect("ann") != (i == 2) {
+				t.Error(i, info, err)
+			}
+			l.die()
+		}
+	})
+}
+
 // A Begin that is abandoned closes the box.
 func TestBoxAbandoned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -4,7 +4,8 @@
 // forgives failures as time passes without one. Its Wrap serves a function; a
 // [Ledger] serves a process, whose history it keeps on disk.
 // [Permanent] marks an error that no restart can fix, and [RetryAfter] one that
-// says how long to wait. A [Lock] keeps a second process out until the first one
+// says how long to wait. A [Box] records who is in flight, for the case that the
+// process dies. A [Lock] keeps a second process out until the first one
 // has ended its work.
 //
 // Wrap keeps the level in memory. If a function takes its process down with it, use

@@ -26,8 +26,12 @@ import (
 //   - End got nil, but no stop was requested and the run was shorter than
 //     Policy.Stable. Under Restart=always or Kubernetes, a program that exits with 0
 //     at once is a crash loop like any other.
-//   - End was not called, so the process was killed. Its time of death is unknown,
-//     so the run is taken to have lasted until the next Begin.
+//   - End was not called, so the process died. With a black box, its last sign of
+//     life dates the death, to a quarter of a second, and the wait counts from there.
+//     Without one the run is taken to have lasted until the next Begin.
+//
+// [Ledger.Box] records which sessions are in flight, for the case that the process
+// dies. [Ledger.Runs] and [Ledger.Table] show the history.
 //
 // The bounds of [Policy] hold for all starts but two kinds, which are no more
 // frequent than the stops and the boots:
@@ -66,7 +70,7 @@ type Ledger struct {
 	Path   string // the file; its directory must exist; use an absolute path if the process calls os.Chdir
 	Policy Policy // its Logger gets the waits and the warnings
 
-	// The suspects of the black box, see [Box.Suspect].
+	// Which sessions of the black box are suspects, see [Box.Suspect].
 	Deaths      int // a session in flight at so many deaths in a row is a suspect; at most 100; 0 means 2
 	MaxSuspects int // if more sessions qualify, none is a suspect; 0 means 8
 
@@ -101,6 +105,9 @@ type Ledger struct {
 //     so a supervisor's own delay is not added. After a requested stop there is no
 //     wait.
 //   - It writes and syncs the start.
+//
+// If the last run died, and its black box or crash output is there, Begin logs how
+// many sessions were in flight, and "sessions cut again" as End does.
 //
 // If ctx ends, Begin stops waiting and returns the cause. If Path is empty or Policy
 // is not valid, it returns an error marked as permanent. Otherwise it returns nil. A
