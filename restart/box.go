@@ -189,7 +189,7 @@ func (r *register) end() {
 	r.hold.lock.Unlock()
 }
 
-// leave ends the recording, and returns what is left to do with the file, or nil.
+// leave ends the recording, and returns what is left to do with the file.
 func (b *Box) leave(r *register) func() {
 	if b == nil || r == nil {
 		return func() {}
@@ -257,8 +257,12 @@ func (f *boxFile) save() {
 	}
 }
 
-// register begins a run in the file and maps it.
+// register begins a run in the file and maps it, or returns nil.
 func (b *Box) register(f *boxFile, sys *system, run record) *register {
+	if !f.usable() {
+		return nil
+	}
+	run.moment = sys.now() // after an exec, the run began long ago
 	f.begin(run)
 	if f.save(); !f.usable() {
 		return nil

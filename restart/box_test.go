@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -106,6 +107,9 @@ func TestBox(t *testing.T) {
 		if table, err := c.Table(); err != nil || !strings.Contains(table, "2 in flight, 1 again") {
 			t.Error(table, err)
 		}
+		if w.runs(t)[0].Had("dan") {
+			t.Error("the first run had a session of the second")
+		}
 		w.log.Reset()
 		for range 3 {
 			if x := c.Box(); !x.Suspect("bob") || x.Suspect("ann") || x.Suspect("dan") || x.Suspect("") {
@@ -132,7 +136,7 @@ func TestBoxSuspects(t *testing.T) {
 	stable := Policy{}.filled().Stable
 	type life struct {
 		in    []string
-		end   string        // "dies", "stops" (and dies), "ends"
+		end   string        // "dies", "stops" (and dies), "ends"; "plain" before it: without a box
 		after time.Duration // until the next one
 	}
 	dies := func(in ...string) life { return life{in, "dies", time.Second} }
@@ -156,6 +160,7 @@ func TestBoxSuspects(t *testing.T) {
 		{"deaths too far apart", []life{{[]string{"a"}, "dies", stable + time.Minute}, dies("a")}, 0, nil},
 		{"a death long ago", []life{dies("a"), {[]string{"a"}, "dies", stable}}, 0, nil},
 		{"a requested stop does not prolong it", []life{dies("a"), {[]string{"a"}, "dies", stable / 2}, {nil, "stops", stable / 2}}, 0, nil},
+		{"a death without a box between", []life{dies("a"), {nil, "ends", 0}, {nil, "plain dies", 0}, {nil, "plain ends", 0}, dies("a")}, 0, nil},
 		{"eight", []life{dies(many(8)...), dies(many(8)...)}, 0, many(8)},
 		{"more than eight", []life{dies(many(9)...), dies(many(9)...)}, 0, nil},
 		{"a crowd around it", []life{dies(append(many(100), "a")...), dies("b", "a")}, 0, []string{"a"}},
@@ -165,10 +170,16 @@ func TestBoxSuspects(t *testing.T) {
 				w := newWorld(t)
 				w.p.Min, w.p.Max = 1, 1
 				for _, life := range tt.lives {
-					l := w.boxed(t)
+					end, plain := strings.CutPrefix(life.end, "plain ")
+					var l *Ledger
+					if plain {
+						l, _ = w.begin(t)
+					} else {
+						l = w.boxed(t)
+					}
 					l.enter(t, life.in...)
 					time.Sleep(time.Second)
-					switch life.end {
+					switch end {
 					case "stops":
 						l.requested = func() bool { return true }
 						l.open.store(atStop, ^uint64(0))
@@ -192,6 +203,9 @@ func TestBoxSuspects(t *testing.T) {
 					if got, want := l.Box().Suspect(s), slices.Contains(tt.want, s); got != want {
 						t.Errorf("%s is a suspect: %t, want %t", s, got, want)
 					}
+				}
+				if runs := w.runs(t); tt.name == "a crowd around it" && (runs[0].InFlight != 101 || runs[1].Again != 1) {
+					t.Errorf("the crowd hides it: %+v", runs[:2])
 				}
 				if tt.name == "more than eight" && !strings.Contains(w.log.String(), `msg="suspects dropped" sessions=9 most=8`) {
 					t.Errorf("not said: %s", &w.log)
@@ -288,6 +302,10 @@ func TestBoxConcurrent(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	l.Box().Leave(l.Box().Enter("ann"))
+	if debug.SetPanicOnFault(false) {
+		t.Error("a fault elsewhere in this goroutine would panic")
+	}
 	if r := w.runs(t)[0]; r.InFlight != 0 || r.Unrecorded != 0 {
 		t.Errorf("%+v", r)
 	}
@@ -348,7 +366,7 @@ func TestBoxForeign(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
-				for range 2 {
+				for range 3 { // the next Begin would suspect ann
 					l := w.boxed(t)
 					l.enter(t, "ann")
 					l.die()
@@ -445,4 +463,60 @@ func TestBoxMisuse(t *testing.T) {
 		}
 	}()
 	l.Box()
+}
+
+// A death is dated by the last sign of life, so that the time until the next Begin is
+// neither a part of the run, which would forgive levels, nor lost for the wait.
+func TestDeathDated(t *testing.T) {
+	p := Policy{Jitter: -1}.filled()
+	start := record{seq: 1, run: 1, level: 4, moment: moment{wall: 5e9, up: 1e9, boot: 1}}
+	now := moment{wall: 5e9 + int64(2*time.Hour), up: 1e9 + int64(2*time.Hour), boot: 1}
+	end := p.settle(start, record{}, true, now, &death{up: start.up + int64(time.Minute)})
+	at := int64(time.Minute + beat)
+	if end.moment != (moment{start.wall + at, start.up + at, 1}) || end.took != time.Minute+beat || end.level != 5 {
+		t.Errorf("%+v", end)
+	}
+	if end := p.settle(start, record{}, true, now, &death{up: now.up}); end.moment != now || end.level != 1 {
+		t.Errorf("it died just now: %+v", end)
+	}
+}
+
+// A run that ended well, but could not record that, accuses no session.
+func TestBoxEndUnrecorded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a := w.boxed(t)
+		a.enter(t, "ann")
+		mend := w.fault("write", errRun)
+		a.End(nil)
+		mend()
+		w.log.Reset()
+		l := w.ledger()
+		l.Deaths = 1
+		l.Box()
+		if err := l.Begin(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		defer l.End(nil)
+		if l.Box().Suspect("ann") || strings.Contains(w.log.String(), "run died") {
+			t.Errorf("ann is accused: %s", &w.log)
+		}
+	})
+}
+
+// An orderly end after a death knows all that were in flight then, not only the eight
+// in the record.
+func TestBoxCutAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a := w.boxed(t)
+		a.enter(t, many(100)...)
+		a.die()
+		b := w.boxed(t)
+		w.log.Reset()
+		b.End(errRun, append(many(30), "ann")...)
+		if got := w.log.String(); !strings.Contains(got, `msg="sessions cut again" sessions=30 runs=2`) || w.runs(t)[1].Again != 30 {
+			t.Errorf("%s, %+v", got, w.runs(t)[1])
+		}
+	})
 }

@@ -404,6 +404,12 @@ func TestBoxFaults(t *testing.T) {
 				if slot := l.Box().Enter("bob"); (slot != 0) != tt.records || l.Box().Suspect("ann") != tt.accuses {
 					t.Errorf("slot %d, ann is a suspect: %t", slot, l.Box().Suspect("ann"))
 				}
+				if tt.name == "no mmap on this disk" {
+					b, _ := os.ReadFile(path)
+					if m, err := parse(b); err != nil || m.word(atRun) != 0 {
+						t.Error("a run without entries seems to be recorded", err)
+					}
+				}
 				if l.run.seq == 0 {
 					t.Error("the run has no record")
 				}

@@ -55,15 +55,6 @@ func (m image) whole() whole {
 	return whole{m.word(atDead), m.kept().cut}
 }
 
-// begin makes the file the register of a run, if it can be used.
-func (b *Box) begin(f *boxFile, sys *system, run record) *register {
-	if !f.usable() {
-		return nil
-	}
-	run.moment = sys.now()
-	return b.register(f, sys, run)
-}
-
 // learn takes from the file what the caller of Begin needs to know.
 func (x *boxing) learn(f *boxFile, now moment, deaths int, stable time.Duration) {
 	if f != nil && f.image != nil {

@@ -186,7 +186,7 @@ func (l *Ledger) start(ctx context.Context, begun moment, waited time.Duration) 
 		}
 		b.sys.edit(path, func(r *ring) { a = b.on(r, f, path) })
 		if a.run != nil {
-			a.box.open = box.begin(f, b.sys, *a.run)
+			a.box.open = box.register(f, b.sys, *a.run)
 			a.box.learn(f, b.sys.now(), deaths, b.p.Stable)
 		}
 		if f != nil {
@@ -244,7 +244,7 @@ func (b beginning) on(r *ring, box *boxFile, path string) (a answer) {
 	a.last.level, a.wait = b.p.owes(a.last, now)
 	if d != nil {
 		a.last.cut, a.again, a.runs = r.cut(a.last, d.cut, whole{d.before, d.again})
-		a.last.cuts, a.last.late = len(d.cut), late{again: uint32(a.again), over: uint32(d.over), boxed: true}
+		a.last.cuts, a.last.late = len(d.cut), late{again: uint32(a.again), over: uint32(d.over)}
 	}
 	if a.died && b.crash {
 		a.box.crash = readCrash(path, start)

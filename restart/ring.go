@@ -57,30 +57,25 @@ type record struct {
 type late struct {
 	again uint32 // how many of the cut sessions the run before cut too
 	over  uint32 // a death: how many entries the black box had no room for
-	boxed bool   // a death: the black box knows what was in flight
 	crash string // a death: the first line of the crash output
 }
 
 const (
 	lateAt    = cutAt + 8*4
-	crashAt   = lateAt + 4 + 4 + 1 + 1
+	crashAt   = lateAt + 4 + 4 + 1
 	mostCrash = sumAt - crashAt
 )
 
 func (l *late) encode(b []byte) []byte {
 	b = binary.LittleEndian.AppendUint32(b, l.again)
 	b = binary.LittleEndian.AppendUint32(b, l.over)
-	boxed := byte(0)
-	if l.boxed {
-		boxed = 1
-	}
-	return append(append(b, boxed, byte(len(l.crash))), l.crash...)
+	return append(append(b, byte(len(l.crash))), l.crash...)
 }
 
 func decodeLate(b []byte) late {
 	return late{
-		again: binary.LittleEndian.Uint32(b), over: binary.LittleEndian.Uint32(b[4:]), boxed: b[8] != 0,
-		crash: string(b[10:][:min(int(b[9]), mostCrash)]),
+		again: binary.LittleEndian.Uint32(b), over: binary.LittleEndian.Uint32(b[4:]),
+		crash: string(b[9:][:min(int(b[8]), mostCrash)]),
 	}
 }
 
