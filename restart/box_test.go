@@ -341,6 +341,11 @@ func TestBoxConcurrent(t *testing.T) {
 func TestBoxForeign(t *testing.T) {
 	for name, do := range map[string]func(t *testing.T, w *world){
 		"a boot between": func(_ *testing.T, w *world) { w.reboot() },
+		"an orderly end and a boot between": func(t *testing.T, w *world) {
+			l := w.boxed(t)
+			l.End(errRun)
+			w.reboot()
+		},
 		"another ledger": func(t *testing.T, w *world) {
 			if err := os.Remove(w.path); err != nil {
 				t.Fatal(err)
