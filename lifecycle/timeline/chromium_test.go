@@ -1,4 +1,4 @@
-package timeline_test
+package timeline
 
 import (
 	"bytes"
@@ -12,8 +12,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/evenkeel-go/evenkeel/lifecycle/timeline"
 )
 
 // keys presses the keys in a page, and leaves in it what a person would see. It
@@ -53,7 +51,7 @@ func TestChromium(t *testing.T) {
 		{"", 1280, 900, ""},
 	} {
 		t.Run(fmt.Sprint(tt.files, tt.width), func(t *testing.T) {
-			tl := timeline.Read()
+			tl := Read()
 			if tt.files != "" {
 				tl = read(t, tt.files)
 			}
@@ -84,7 +82,7 @@ func TestChromium(t *testing.T) {
 				t.Errorf("seen %q, want %q", seen, tt.seen)
 			}
 			events, links := 0, 0
-			for _, c := range tl.Chains {
+			for _, c := range tl.chains {
 				events += len(c.Events)
 				for _, e := range c.Events[1:] {
 					links += len(e.Causes)
@@ -93,12 +91,12 @@ func TestChromium(t *testing.T) {
 					}
 				}
 			}
-			for part, want := range map[string]int{`data-event="`: events, `data-row="`: events, `data-from="`: links, `class="chain`: len(tl.Chains)} {
+			for part, want := range map[string]int{`data-event="`: events, `data-row="`: events, `data-from="`: links, `class="chain`: len(tl.chains)} {
 				if got := strings.Count(body, part); got != want {
 					t.Errorf("%d of %s, want %d", got, part, want)
 				}
 			}
-			if _, sum, _ := strings.Cut(body, `id="summary">`); !strings.HasPrefix(text(t, tl), sum[:strings.Index(sum, "<")]+"\n") {
+			if _, sum, _ := strings.Cut(body, `id="summary">`); !strings.HasPrefix(written(t, tl), sum[:strings.Index(sum, "<")]+"\n") {
 				t.Errorf("summary %.100s", sum)
 			}
 		})

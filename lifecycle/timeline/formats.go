@@ -2,7 +2,7 @@ package timeline
 
 // formats is the table, from the particular to the general: the first that
 // matches counts. JSON, logfmt and the ledger's tables are read by code.
-var formats = []Format{
+var formats = []format{
 	// Wrappers.
 	{Name: "compose", Match: `(?P<box>[A-Za-z0-9][\w.-]*?) +\| ?(?P<rest>.*)`,
 		Example: "postgres_1  | 2021-01-18 21:19:30.017 UTC [1] LOG:  x", Gives: "box=postgres_1 rest=2021-01-18 21:19:30.017 UTC [1] LOG:  x"},

@@ -37,8 +37,8 @@ type line struct {
 	systemd          bool // what systemd says about a unit
 	attrs            map[string]string
 
-	rule  *Rule
-	kind  Kind
+	rule  *rule
+	kind  eventKind
 	spans []int // further lines that tell the same
 	loose bool  // the line does not say who wrote it, or when
 	bare  bool  // within its wrappers it is of no format

@@ -8,7 +8,7 @@ import (
 
 // lose is a line about a connection that belongs to no session: what a process
 // depends on is gone, or is there again.
-func (k *linker) lose(l *line, p *Process, kind Kind) {
+func (k *linker) lose(l *line, p *process, kind eventKind) {
 	switch kind {
 	case kindCut:
 		if k.again(l, p) {
@@ -32,15 +32,15 @@ func (k *linker) lose(l *line, p *Process, kind Kind) {
 }
 
 // retryOf returns the wait that followed a loss.
-func (p *Process) retryOf(lost *Event) *Event {
-	if p.retry != nil && len(p.retry.Causes) > 0 && p.retry.Causes[0].Event == lost {
+func (p *process) retryOf(lost *event) *event {
+	if p.retry != nil && len(p.retry.Causes) > 0 && p.retry.Causes[0].event == lost {
 		return p.retry
 	}
 	return nil
 }
 
 // loser returns what took away the connection.
-func (k *linker) loser(l *line, p *Process) (*Event, string) {
+func (k *linker) loser(l *line, p *process) (*event, string) {
 	if sent := k.sent(l, p); sent != nil {
 		return sent, bySignal
 	}
@@ -68,7 +68,7 @@ func (k *linker) loser(l *line, p *Process) (*Event, string) {
 }
 
 // back returns the start of what p had lost.
-func (k *linker) back(l *line, p *Process) (*Event, string) {
+func (k *linker) back(l *line, p *process) (*event, string) {
 	if sv := k.dependency(cmp.Or(l.dependency(), p.needs)); sv != nil && sv.now != nil && l.after(sv.now.started, serving) && !sv.now.started.Time.Before(p.lost.Time) {
 		return sv.now.started, byBack
 	}

@@ -9,16 +9,16 @@ import (
 
 // An order is a signal on its way.
 type order struct {
-	*Event
+	*event
 	signal string
-	to     *Process // if it is known
+	to     *process // if it is known
 	of     *service // if it is for a service, not for a process alone
 	at     *service // the one that it is about, in any case
-	all    *Process // whose children it is for
+	all    *process // whose children it is for
 }
 
 // order is a signal, or a stop, for another process.
-func (k *linker) order(l *line, p *Process) {
+func (k *linker) order(l *line, p *process) {
 	o := order{signal: l.signal, to: k.target(l, p)}
 	if o.to == p && l.rule != nil {
 		o.to, o.all = nil, p
@@ -62,11 +62,11 @@ func (k *linker) order(l *line, p *Process) {
 		}
 		cause, rule = k.unanswered(l, cmp.Or(l.of, name), o.to)
 	}
-	o.Event = k.add(l, p, kindOrder, cause, rule)
+	o.event = k.add(l, p, kindOrder, cause, rule)
 	if l.rule != nil && o.to != nil && o.to != p {
-		o.Event.about = o.to.Label()
+		o.event.about = o.to.Label()
 		if abrupt(l.signal) && !l.systemd { // whose manager tells of its end
-			o.to.fails(o.Event)
+			o.to.fails(o.event)
 			o.counted = true
 		}
 	}
@@ -75,17 +75,17 @@ func (k *linker) order(l *line, p *Process) {
 		k.orders = slices.Delete(k.orders, 0, 32)
 	}
 	if o.of != nil && l.rule != nil {
-		o.of.ordered = o.Event
+		o.of.ordered = o.event
 		if o.of.next == nil || o.of.next.Kind == kindStart {
-			o.of.next, o.of.from = o.Event, nil
+			o.of.next, o.of.from = o.event, nil
 		}
-		o.of.stop = o.Event
-		k.stopped = o.Event
+		o.of.stop = o.event
+		k.stopped = o.event
 	}
 }
 
 // same returns the order that l tells again: of one writer, about the same one.
-func (k *linker) same(l *line, p *Process, o order) *Event {
+func (k *linker) same(l *line, p *process, o order) *event {
 	if l.rule == nil {
 		return nil
 	}
@@ -100,7 +100,7 @@ func (k *linker) same(l *line, p *Process, o order) *Event {
 		if sameOf || b.to != nil && b.to == o.to {
 			if b.signal == o.signal || b.signal == "" && l.rule.Name != b.rule && (l.signal == "SIGKILL" && strings.Contains(b.Text, "timed out")) {
 				k.orders[i].signal = o.signal
-				return b.Event
+				return b.event
 			}
 		}
 	}
@@ -109,27 +109,27 @@ func (k *linker) same(l *line, p *Process, o order) *Event {
 
 // oom returns the kernel's kill that a supervisor's line is about, as far as time
 // tells.
-func (k *linker) oom(l *line) *Event {
+func (k *linker) oom(l *line) *event {
 	for _, b := range slices.Backward(k.orders) {
 		if b.Process.Name == "kernel" && l.at.Sub(b.Time) <= 2*time.Second {
-			return b.Event
+			return b.event
 		}
 	}
 	return nil
 }
 
 // passed returns the latest order of l's signal that fits.
-func (k *linker) passed(l *line, within time.Duration, fits func(order) bool) *Event {
+func (k *linker) passed(l *line, within time.Duration, fits func(order) bool) *event {
 	for _, b := range slices.Backward(k.orders) {
 		if l.at.Sub(b.Time) <= within && (b.signal == l.signal || b.signal == "" || l.signal == "") && fits(b) {
-			return b.Event
+			return b.event
 		}
 	}
 	return nil
 }
 
 // sent returns the order that was for p.
-func (k *linker) sent(l *line, p *Process) *Event {
+func (k *linker) sent(l *line, p *process) *event {
 	within := sending
 	if l.kind == kindExit && l.rule != nil {
 		within = 2 * serving

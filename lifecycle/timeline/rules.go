@@ -57,7 +57,7 @@ const (
 
 // follows is the rule by which what happens to a process, or to the one in its
 // place, follows what happened before.
-func follows(kind Kind, cause *Event) string {
+func follows(kind eventKind, cause *event) string {
 	part := kind == kindDrain || kind == kindPhase || kind == kindStep
 	switch {
 	case cause.Kind == kindWait:

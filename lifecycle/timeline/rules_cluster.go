@@ -1,7 +1,7 @@
 package timeline
 
 // Kubernetes, containerd, Docker.
-var clusterRules = []Rule{
+var clusterRules = []rule{
 	{Name: "kubelet kills", From: "kubelet klog", Has: "Killing", Kind: kindOrder, Match: `^Killing (?:unwanted )?(?:[Cc]ontainer|pod) "?(?:\w+://|[0-9a-f]{64} )?(?P<of>[\w/.-]+)?`,
 		Example: `I0224 23:46:40.613836    3415 manager.go:1307] Killing container "c6bce5190c293d622725542dadcdee65259fcdb680a3d31793c97a1d16cdc133 liveness e2e-tests/liveness-exec" with 30 second grace period`, Gives: "of=liveness"},
 	{Name: "kubelet kills, structured", From: "kubelet klog", Has: "Killing container", Kind: kindOrder, Match: `^"Killing container with a grace period.*?" pod="(?P<of>[^"]+)"`,

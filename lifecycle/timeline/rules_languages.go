@@ -1,7 +1,7 @@
 package timeline
 
 // How programs crash, by their languages' runtimes.
-var languageRules = []Rule{
+var languageRules = []rule{
 	{Name: "Go: panic", Has: "panic: ", Kind: kindFailure, Match: `^panic: (?P<why>.+)`, Example: "panic: runtime error: invalid memory address or nil pointer dereference", Gives: "why=runtime error: invalid memory address or nil pointer dereference"},
 	{Name: "Go: fatal error", Has: "fatal error: ", Kind: kindFailure, Match: `^fatal error: (?P<why>.+)`, Example: "fatal error: all goroutines are asleep - deadlock!", Gives: "why=all goroutines are asleep - deadlock!"},
 	{Name: "Go: a handler's panic", Has: "panic serving", Kind: kindFailure, Match: `^http2?: panic serving \S+: (?P<why>.+)`, Example: "2024/05/28 05:48:43 http2: panic serving 127.0.0.6:43935: no configuration manager in context", Gives: "why=no configuration manager in context"},

@@ -1,7 +1,7 @@
 package timeline
 
 // Servers and supervisors, each in its own words.
-var serverRules = []Rule{
+var serverRules = []rule{
 	{Name: "gunicorn starts", From: "gunicorn", Has: "Starting gunicorn", Kind: kindStart, Set: map[string]string{"role": sole}, Match: `^Starting gunicorn`,
 		Example: "[2020-09-12 05:37:48 +0000] [18] [INFO] Starting gunicorn 20.0.4"},
 	{Name: "gunicorn: worker starts", From: "gunicorn", Has: "Booting worker with pid", Kind: kindStart, Set: map[string]string{"role": worker}, Match: `^Booting worker with pid: (?P<child>\d+)`,

@@ -8,7 +8,7 @@ const (
 
 // What any program may say of a signal that it got, or of its stop. The names of
 // signals count only behind a verb, at the beginning of a message.
-var signalRules = []Rule{
+var signalRules = []rule{
 	{Name: "reload", Has: "SIGHUP", Kind: kindSignal, Set: map[string]string{"role": reload, "signal": "SIGHUP"}, Match: speaker + `(?i:(?:received|caught|got) (?:an? )?(?:signal )?SIGHUP|SIGHUP received)\b.*(?i:reload|re-?read|reopen|rotat|re-?config|restart)`,
 		Example: "2024-05-01 10:00:00,123 INFO app: Received SIGHUP, reloading configuration", Gives: "signal=SIGHUP"},
 	{Name: "received SIGTERM", Has: "SIGTERM|SIGINT|SIGQUIT|SIGABRT|SIGHUP|signal|terminated|interrupt|hangup", Kind: kindSignal, Match: speaker + `(?i:has |was |is )?(?i:received|receiving|caught|got|handling|trapped|catched|interrupted by|terminated by|terminating on|exiting on|exiting due to|shutting down on|shutting down due to|stopping on|stopping due to|stopped by|exiting gracefully upon receiving|shutdown requested by|shutdown triggered by|stop requested by)(?i: an?| the| os| unix| system| termination| shutdown| kill| exit| stop| interrupt| process)*(?: signal)?[: ]+` + anySignal,

@@ -3,14 +3,14 @@ package timeline
 import "slices"
 
 // ruleTable returns the table of rules. The first that matches counts.
-func ruleTable() []Rule {
+func ruleTable() []rule {
 	return slices.Concat(systemRules, clusterRules, serverRules, languageRules, signalRules)
 }
 
 const unit = `(?P<of>[\w@:\\.-]+\.(?:service|scope|socket|mount|target|timer|slice|path|swap|device|automount))`
 
 // systemd and the kernel.
-var systemRules = []Rule{
+var systemRules = []rule{
 	{Name: "systemd stops a unit", From: "systemd", Has: "Stopping ", Kind: kindOrder, Match: `^Stopping (?P<of>.+?)(?: - .*)?\.\.\.$`,
 		Example: "Feb 01 23:39:26 zulip systemd[1]: Stopping RabbitMQ Messaging Server...", Gives: "of=RabbitMQ Messaging Server"},
 	{Name: "systemd has stopped a unit", From: "systemd", Has: "Stopped ", Kind: kindExit, Set: map[string]string{"role": detail}, Match: `^Stopped (?P<of>.+?)(?: - .*)?\.?$`,

@@ -100,7 +100,7 @@ func TestTie(t *testing.T) {
 	for range 30 {
 		tl := Read(Input{"a", strings.NewReader("2026-05-20 12:00:05,100 INFO app.main: cache is warm now\n2026-05-20 12:00:06,100 INFO app.main: Received SIGTERM\n")},
 			Input{"b", strings.NewReader(fmt.Sprintf(said, "10") + fmt.Sprintf(said, "11"))})
-		if at := tl.Chains[0].Events[0].Time.UTC(); at.Hour() != 11 {
+		if at := tl.chains[0].Events[0].Time.UTC(); at.Hour() != 11 {
 			t.Fatal(at)
 		}
 	}
