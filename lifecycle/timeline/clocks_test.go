@@ -90,6 +90,7 @@ func TestWrapped(t *testing.T) {
 		"JSON":           "{\n  \"time\": \"2026-05-20T12:00:05Z\",\n  \"msg\": \"Received SIGTERM\"\n}\n",
 		"events":         "{\n\"items\": [\n{\"involvedObject\":{\"kind\":\"Pod\",\"name\":\"web\"},\"lastTimestamp\":\"2024-05-01T10:00:05Z\",\"message\":\"Stopping container app\",\"reason\":\"Killing\"}\n]\n}\n",
 		"slog's default": `2026/05/20 12:00:05 WARN restart wait error="dial tcp 127.0.0.1:25082: connect: connection refused" ran=0.000147s backoff=2 wait=0.017766s` + "\n",
+		"zerolog":        `{"level":"info","time":1779278405,"message":"received signal","signal":"terminated"}` + "\n",
 		"docker":         `{"log":"Received SIGTERM\n","stream":"stderr","time":"2026-05-20T12:00:05.1Z"}` + "\n",
 	} {
 		if tl := Read(lines(name, log)); len(tl.chains) != 1 || len(tl.Unread) > 0 || tl.chains[0].costly() {

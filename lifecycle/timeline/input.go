@@ -88,7 +88,12 @@ func (in *input) sight(text []byte) {
 	in.formats[l.format]++
 	if l.stamped != "" {
 		l.settle()
-		in.seen = append(in.seen, sight{l.stamp, l.pid, l.msg})
+		s := sight{stamp: l.stamp, pid: l.pid, msg: l.msg}
+		if in.tables.scan.hit(text) {
+			in.tables.classify(l)
+			s.child, s.kind = l.child, l.kind
+		}
+		in.seen = append(in.seen, s)
 	}
 	if l.apart != 0 || l.twice {
 		in.nested = append(in.nested, l.apart)

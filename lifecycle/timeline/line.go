@@ -31,6 +31,7 @@ type line struct {
 	signal           string // as SIGTERM
 	status           string // of an exit: a number, or empty if a signal was the end
 	why, addr, needs string
+	said             string // by a rule, instead of msg
 	role             string
 	took             time.Duration
 	isError          bool
@@ -171,6 +172,9 @@ func serviceLike(unit string) bool {
 func (l *line) tidy() {
 	l.systemd = l.program == "systemd" && l.of != ""
 	l.of = unitName(l.of)
+	if id := cmp.Or(l.attrs["container"], l.attrs["id"]); l.rule != nil && l.of == "" && len(id) == 64 { // as docker and containerd name it
+		l.of = id[:12]
+	}
 	if l.program == "kubelet" || l.who == "kubelet" {
 		if c := l.attrs["container"]; c != "" {
 			l.of = c

@@ -17,6 +17,7 @@ type linker struct {
 	sessions  *recent[string, *session]
 	boxes     *recent[string, *process] // by container, its main process
 	told      *recent[string, *event]   // what a later line may repeat
+	ports     *recent[string, *service] // who listens; nil if several do
 	orders    []order                   // the last few
 	stopped   *event                    // the latest stop of any process
 	begun     *event                    // the latest start
@@ -32,6 +33,7 @@ func newLinker() *linker {
 		sessions:  newRecent[string, *session](16384),
 		boxes:     newRecent[string, *process](1024),
 		told:      newRecent[string, *event](4096),
+		ports:     newRecent[string, *service](1024),
 	}
 }
 
@@ -56,7 +58,9 @@ func (k *linker) take(l *line) {
 		if kind == kindStart && !l.about() {
 			k.start(l, p, p.service)
 		}
-		p.service.now = p
+		if sv := p.service; l.pid > 0 || sv.now == nil || sv.now.exit != nil { // else it is another line of that one
+			sv.now = p
+		}
 	}
 	if l.rule != nil && !l.about() && (p.exit != nil || p.crashed) && l.role != detail && (kind == kindSignal || kind == kindStop || kind == kindFailure && (p.exit == nil || l.at.After(p.exit.Time))) {
 		p.again() // it has started again, and said nothing of that
@@ -83,6 +87,8 @@ func (k *linker) take(l *line) {
 		} else {
 			k.stream(s, l, p, kind)
 		}
+	case kindListen:
+		k.listens(l, p)
 	case nothing:
 		if l.isError && l.attrs != nil && p.ending(l.at) != nil && p.exit == nil {
 			k.add(l, p, kindFailure, p.latest, "")

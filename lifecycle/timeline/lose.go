@@ -11,14 +11,14 @@ import (
 func (k *linker) lose(l *line, p *process, kind eventKind) {
 	switch kind {
 	case kindCut:
-		if k.again(l, p) {
+		cause, rule := k.loser(l, p)
+		if b, ok := k.told.get(l.again(p)); !(ok && cause != nil && cause.Time.After(b.seen)) && k.again(l, p) {
 			return
 		}
-		cause, rule := k.loser(l, p)
 		e := k.add(l, p, kindCut, cause, rule)
 		e.chain.Lost++
 		k.told.put(l.again(p), e)
-		p.lost, p.needs = e, l.dependency()
+		p.lost, p.needs, p.lostAt = e, l.dependency(), l.addr
 	case kindReconnect:
 		if p.lost == nil {
 			return
@@ -58,6 +58,14 @@ func (k *linker) loser(l *line, p *process) (*event, string) {
 	if sv := k.dependency(l.dependency()); sv != nil && l.after(sv.stop, serving) {
 		return sv.stop, byNeed
 	}
+	if sv := k.listener(l.addr); sv != nil && sv != p.service {
+		if l.after(sv.stop, serving) {
+			return sv.stop, byAddr
+		}
+		if sv.now != nil && l.after(sv.now.childBad, sending) {
+			return sv.now.childBad, byAddrChild
+		}
+	}
 	if e := k.stopped; l.after(e, nearby/3) && e.Process != p && e.Process.service != p.service && !e.Process.service.up.After(e.Time) && (e.Process.parent == nil || e.Process.parent != p) {
 		return e, byLatest
 	}
@@ -72,10 +80,34 @@ func (k *linker) back(l *line, p *process) (*event, string) {
 	if sv := k.dependency(cmp.Or(l.dependency(), p.needs)); sv != nil && sv.now != nil && l.after(sv.now.started, serving) && !sv.now.started.Time.Before(p.lost.Time) {
 		return sv.now.started, byBack
 	}
+	if sv := k.listener(cmp.Or(l.addr, p.lostAt)); sv != nil && sv != p.service && sv.now != nil && l.after(sv.now.started, serving) && !sv.now.started.Time.Before(p.lost.Time) {
+		return sv.now.started, byAddrBack
+	}
 	if e := k.begun; l.after(e, nearby/3) && e.Process != p && e.Time.After(p.lost.Time.Add(-time.Second)) {
 		return e, byBackTime
 	}
 	return nil, ""
+}
+
+// listens notes who has an address. Processes of several names that have the same
+// port are on several machines, or in several containers.
+func (k *linker) listens(l *line, p *process) {
+	port := l.addr[strings.LastIndexByte(l.addr, ':')+1:]
+	sv := p.service
+	if before, ok := k.ports.get(port); ok && before != sv {
+		sv = nil
+	}
+	k.ports.put(port, sv)
+}
+
+// listener returns the service at an address: of the host's name, or at its port.
+func (k *linker) listener(addr string) *service {
+	i := strings.LastIndexByte(addr, ':')
+	if sv := k.dependency(addr[:max(i, 0)]); sv != nil {
+		return sv
+	}
+	sv, _ := k.ports.get(addr[i+1:])
+	return sv
 }
 
 // drivers are the libraries whose errors name what was lost.

@@ -23,6 +23,9 @@ func (k *linker) order(l *line, p *process) {
 	if o.to == p && l.rule != nil {
 		o.to, o.all = nil, p
 	}
+	if o.to == nil && o.all == nil && l.rule != nil && abrupt(l.signal) && !l.systemd && l.of != "" {
+		o.to = k.subject(l, p)
+	}
 	if l.of != "" && (l.child == 0 || l.systemd) {
 		o.of = k.service(l.of)
 	}

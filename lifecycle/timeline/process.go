@@ -216,7 +216,7 @@ type process struct {
 	fault              *event // the latest failure that it told
 	faultOf            string // and of what
 	lost               *event // the latest loss of what it depends on
-	needs              string // and its name
+	needs, lostAt      string // its name and address
 	lastStart, up      time.Time
 	waiting            *event       // while its start is put off: the end before it, or its latest wait
 	retry              *event       // its latest wait while it runs

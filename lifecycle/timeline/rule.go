@@ -31,7 +31,7 @@ type rule struct {
 
 	Kind  eventKind         `json:"kind"`
 	Level string            `json:"level,omitempty"` // the least, as far as the line has one: info, warn or error
-	Set   map[string]string `json:"set,omitempty"`   // fields that are always the same. role: worker, reload, sole or detail
+	Set   map[string]string `json:"set,omitempty"`   // fields that are always the same. role: worker, reload, sole or detail; text instead of the message
 
 	Example string `json:"example"`         // a line, tried when the rule is compiled
 	Gives   string `json:"gives,omitempty"` // its fields: "child=21 signal=SIGKILL"
@@ -78,7 +78,7 @@ func (r *rule) compile() error {
 		names = append(names, name)
 	}
 	for _, name := range names {
-		if !slices.Contains([]string{"", "child", "of", "signal", "status", "session", "why", "addr", "needs", "role", "who", "pid"}, name) {
+		if !slices.Contains([]string{"", "child", "of", "signal", "status", "session", "why", "addr", "needs", "role", "who", "pid", "text"}, name) {
 			return fail("there is no field %s", name)
 		}
 	}
@@ -160,6 +160,8 @@ func (r *rule) apply(l *line) bool {
 			l.needs = v
 		case "role":
 			l.role = v
+		case "text":
+			l.said = v
 		}
 	}
 	for name, v := range r.Set {

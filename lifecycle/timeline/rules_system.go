@@ -70,7 +70,7 @@ var systemRules = []rule{
 		Example: "Jul 23 18:56:46 node kernel: Memory cgroup out of memory: Killed process 38287 (dd) total-vm:21724kB", Gives: "child=38287 of=dd signal=SIGKILL"},
 	{Name: "kernel: OOM, before 5.0", From: "kernel", Has: "Kill process ", Kind: kindOrder, Set: map[string]string{"signal": "SIGKILL"}, Match: `ut of memory: Kill process (?P<child>\d+) \((?P<of>[^)]*)\)`,
 		Example: "[ 1234.567890] Out of memory: Kill process 77 (dd) score 900 or sacrifice child", Gives: "child=77 of=dd signal=SIGKILL"},
-	{Name: "kernel: OOM, its choice", From: "kernel", Has: "oom-kill:", Kind: kindOrder, Set: map[string]string{"signal": "SIGKILL"}, Match: `^oom-kill:constraint=.*,task=(?P<of>[^,]+),pid=(?P<child>\d+)`,
+	{Name: "kernel: OOM, its choice", From: "kernel", Has: "oom-kill:", Kind: kindOrder, Set: map[string]string{"signal": "SIGKILL", "text": "out of memory: the kernel kills it"}, Match: `^oom-kill:constraint=.*,task=(?P<of>[^,]+),pid=(?P<child>\d+)`,
 		Example: "Jul 23 18:56:46 node kernel: oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),task=dd,pid=38287,uid=0", Gives: "child=38287 of=dd signal=SIGKILL"},
 	{Name: "kernel: segfault", From: "kernel", Has: "segfault at", Kind: kindFailure, Set: map[string]string{"signal": "SIGSEGV"}, Match: `^(?P<of>[^\[\s]+)\[(?P<child>\d+)\]: segfault at`,
 		Example: "[ 1234.567890] web[77]: segfault at 0 ip 00000000004a6354 sp 00007ffd error 4 in web", Gives: "child=77 of=web signal=SIGSEGV"},

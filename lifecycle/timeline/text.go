@@ -303,7 +303,10 @@ func (v *view) cost(c *chain) string {
 		}
 		return fmt.Sprintf("%s in %s%s", plural(len(c.Events), "event"), human(took), say("", ": %s", strings.Join(path, " → ")))
 	}
-	s := fmt.Sprintf("%s to %s, %s", v.clock(c.Events[0].Time), v.clock(c.Until), human(took))
+	s := "no clock"
+	if !c.Until.IsZero() {
+		s = fmt.Sprintf("%s to %s, %s", v.clock(c.Events[0].Time), v.clock(c.Until), human(took))
+	}
 	var lost []string
 	if c.Failures > 0 {
 		lost = append(lost, plural(c.Failures, "failed process"))

@@ -165,9 +165,10 @@ const (
 	kindStart     eventKind = "start"
 	kindReconnect eventKind = "reconnect"
 	kindAnswer    eventKind = "answer"
+	kindListen    eventKind = "listen" // no event: it says who has an address
 )
 
-var kinds = []eventKind{kindOrder, kindSignal, kindStop, kindFailure, kindDrain, kindPhase, kindStep, kindCut, kindExit, kindWait, kindStart, kindReconnect, kindAnswer}
+var kinds = []eventKind{kindOrder, kindSignal, kindStop, kindFailure, kindDrain, kindPhase, kindStep, kindCut, kindExit, kindWait, kindStart, kindReconnect, kindAnswer, kindListen}
 
 // Options say how to read. The zero value reads with the tables of the package.
 type Options struct {

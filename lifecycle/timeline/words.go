@@ -75,7 +75,7 @@ func (l *line) own() eventKind {
 
 // quote says what happened in the words of the line.
 func (l *line) quote(kind eventKind, why string) string {
-	text := short(l.msg, 110)
+	text := cmp.Or(l.said, short(l.msg, 110))
 	if l.systemd {
 		text, _, _ = strings.Cut(strings.TrimRight(text, "."), " - ")
 	}

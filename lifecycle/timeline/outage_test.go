@@ -1,0 +1,72 @@
+package timeline
+
+import (
+	"strings"
+	"testing"
+)
+
+// Real lines of an outage made on purpose, four chains of nginx, gunicorn, redis and
+// the kernel: redis got SIGKILL, the kernel killed a worker for its memory, gunicorn got
+// SIGTERM, nginx SIGQUIT. The kernel counts from the boot; a process whose end two
+// inputs tell says when that was. nginx names what it lost by the address alone, and what
+// it loses after a further stop is a further event. The worker's line comes from a
+// program without pids in its lines.
+func TestOutage(t *testing.T) {
+	got := outcome(t, Read(
+		lines("loop", `2026-11-24T19:44:20.304Z ERROR loop: process redis (15526) exited with status 137
+2026-11-24T19:44:35.916Z ERROR loop: process gunicorn (15527) exited with status 0
+2026-11-24T19:44:42.215Z ERROR loop: process nginx (15525) exited with status 0
+`),
+		lines("redis", `15526:C 24 Nov 2026 19:44:14.321 # oO0OoO0OoO0Oo Redis is starting oO0OoO0OoO0Oo
+15526:M 24 Nov 2026 19:44:14.322 * Running mode=standalone, port=21082.
+15842:C 24 Nov 2026 19:44:22.388 # oO0OoO0OoO0Oo Redis is starting oO0OoO0OoO0Oo
+`),
+		lines("gunicorn", `[2026-11-24 19:44:15 +0000] [15527] [INFO] Starting gunicorn 20.1.0
+[2026-11-24 19:44:15 +0000] [15527] [INFO] Listening at: http://127.0.0.1:21081 (15527)
+[2026-11-24 19:44:15 +0000] [15548] [INFO] Booting worker with pid: 15548
+[2026-11-24 19:44:15 +0000] [15549] [INFO] Booting worker with pid: 15549
+2026-11-24 19:44:20,476 ERROR app.views: redis: connection to 127.0.0.1:21082 failed
+Traceback (most recent call last):
+ConnectionRefusedError: [Errno 111] Connection refused
+[2026-11-24 19:44:28 +0000] [15527] [WARNING] Worker with pid 15548 was terminated due to signal 9
+[2026-11-24 19:44:28 +0000] [16152] [INFO] Booting worker with pid: 16152
+[2026-11-24 19:44:34 +0000] [15527] [INFO] Handling signal: term
+[2026-11-24 19:44:34 +0000] [16152] [INFO] Worker exiting (pid: 16152)
+[2026-11-24 19:44:35 +0000] [15527] [INFO] Shutting down: Master
+`),
+		lines("nginx", `2026/11/24 19:44:14 [notice] 15525#15525: start worker processes
+2026/11/24 19:44:28 [error] 15531#15531: *79 upstream prematurely closed connection while reading response header from upstream, client: 127.0.0.1, server: , request: "GET /eat HTTP/1.1", upstream: "http://127.0.0.1:21081/eat", host: "127.0.0.1:21080"
+2026/11/24 19:44:35 [error] 15531#15531: *133 connect() failed (111: Connection refused) while connecting to upstream, client: 127.0.0.1, server: , request: "GET / HTTP/1.1", upstream: "http://127.0.0.1:21081/", host: "127.0.0.1:21080"
+2026/11/24 19:44:42 [notice] 15525#15525: signal 3 (SIGQUIT) received from 15517, shutting down
+`),
+		lines("dmesg", `[13359.254651] oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,mems_allowed=0,oom_memcg=/out,task_memcg=/out,task=gunicorn,pid=15548,uid=0
+[13359.254663] Memory cgroup out of memory: Killed process 15548 (gunicorn) total-vm:183192kB, anon-rss:166168kB
+`)))
+	const want = `
+1 exit of redis (SIGKILL) root, no line says why
+5 cut of gunicorn <- 1 by evidence
+3 start of redis <- 1 by evidence
+1 order of kernel (SIGKILL) root
+8 exit of gunicorn worker (SIGKILL) <- 1 by evidence
+9 start of gunicorn worker <- 8 by evidence
+2 cut of nginx <- 8 by evidence
+10 signal of gunicorn (SIGTERM) root, no line says why
+11 exit of gunicorn worker <- 10 by evidence
+12 exit of gunicorn <- 10 by evidence
+3 cut of nginx <- 12 by evidence
+4 signal of nginx (SIGQUIT) root, no line says why
+3 exit of nginx <- 4 by evidence
+`
+	if got != strings.TrimPrefix(want, "\n") {
+		t.Errorf("got\n%swant%s", got, want)
+	}
+}
+
+// Times since the boot that no other input places are none, if the others have dates.
+func TestSinceBoot(t *testing.T) {
+	oom := lines("dmesg", "[13359.254663] Out of memory: Killed process 77 (web) total-vm:183192kB\n")
+	got := written(t, Read(oom, lines("log", "2026-11-24T19:44:35Z INFO app: Received SIGTERM\n")))
+	if !strings.Contains(got, "no clock") || !strings.Contains(got, "no line says when that was") {
+		t.Errorf("%s", got)
+	}
+}
