@@ -318,6 +318,8 @@ func (in *input) send(l *line) {
 	l.key = l.at
 	switch {
 	case l.at.IsZero():
+	case !l.loose && l.rule != nil && l.rule.Early != "":
+		l.key = l.at.Add(-l.rule.early)
 	case !l.loose && (l.kind == kindOrder && l.rule != nil || l.kind == kindExit && abrupt(l.signal)):
 		l.key = l.at.Add(-early)
 	case l.kind == kindCut && l.rule != nil && l.coarse && in.several:

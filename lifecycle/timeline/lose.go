@@ -12,7 +12,9 @@ func (k *linker) lose(l *line, p *process, kind eventKind) {
 	switch kind {
 	case kindCut:
 		cause, rule := k.loser(l, p)
-		if b, ok := k.told.get(l.again(p)); !(ok && cause != nil && cause.Time.After(b.seen)) && k.again(l, p) {
+		b, ok := k.told.get(l.again(p))
+		if after := ok && cause != nil && cause.Time.After(b.seen); !after && k.again(l, p) {
+			b.chain.Lost++
 			return
 		}
 		e := k.add(l, p, kindCut, cause, rule)

@@ -3,7 +3,6 @@ package timeline
 import (
 	"cmp"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -42,12 +41,13 @@ func (k *linker) order(l *line, p *process) {
 	cause, rule := k.passed(l, passing, func(b order) bool {
 		return b.Process != p && (b.to != nil && b.to == o.to || b.at != nil && b.at == o.at)
 	}), byOrder
+	if cause == nil && l.systemd && l.signal == "SIGKILL" && (o.of == nil || o.of.ordered == nil) {
+		cause, rule = k.passed(l, 2*passing, func(b order) bool { return b.Process.Name == "kernel" }), byKernel
+	}
 	switch {
 	case cause != nil:
 	case o.of != nil && l.after(o.of.ordered, follow) && o.of.ordered.Process == p:
 		cause, rule = o.of.ordered, byDisobeyed
-	case l.rule != nil && l.signal == "SIGKILL" && o.of != nil && l.systemd && k.oom(l) != nil:
-		cause, rule = k.oom(l), byKernel
 	case p.childBad != nil && o.all == p && l.after(p.childBad, sending):
 		cause, rule = p.childBad, byChild
 	case l.after(p.fault, follow) && (p.faultOf == "" || p.faultOf == l.of):
@@ -92,7 +92,7 @@ func (k *linker) same(l *line, p *process, o order) *event {
 	if l.rule == nil {
 		return nil
 	}
-	for i, b := range slices.Backward(k.orders) {
+	for _, b := range slices.Backward(k.orders) {
 		if b.Process != p || l.at.Sub(b.Time) > passing {
 			continue
 		}
@@ -101,21 +101,9 @@ func (k *linker) same(l *line, p *process, o order) *event {
 			continue
 		}
 		if sameOf || b.to != nil && b.to == o.to {
-			if b.signal == o.signal || b.signal == "" && l.rule.Name != b.rule && (l.signal == "SIGKILL" && strings.Contains(b.Text, "timed out")) {
-				k.orders[i].signal = o.signal
+			if b.signal == o.signal {
 				return b.event
 			}
-		}
-	}
-	return nil
-}
-
-// oom returns the kernel's kill that a supervisor's line is about, as far as time
-// tells.
-func (k *linker) oom(l *line) *event {
-	for _, b := range slices.Backward(k.orders) {
-		if b.Process.Name == "kernel" && l.at.Sub(b.Time) <= 2*time.Second {
-			return b.event
 		}
 	}
 	return nil

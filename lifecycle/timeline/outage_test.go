@@ -70,3 +70,19 @@ func TestSinceBoot(t *testing.T) {
 		t.Errorf("%s", got)
 	}
 }
+
+// An effect may stand before its cause in the logs by as much as the cause's rule says.
+func TestEarly(t *testing.T) {
+	rule := `{"rules":[{"name":"slow","from":"ours","has":"noticed the death","match":"^noticed the death of (?P<of>\\w+)","kind":"exit","set":{"status":"9"},EARLY
+		"example":"2026-05-20T10:00:00Z vm ours[7]: noticed the death of redis"}]}`
+	for early, want := range map[string]string{`"early":"2s",`: "cut of app <- 2", "": "cut of app root"} {
+		tables, err := LoadTables(strings.NewReader(strings.ReplaceAll(rule, "EARLY", early)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		tl, err := Options{Tables: tables}.Read(lines("log", "2026-05-20T10:00:00.000+00:00 vm app[9]: Lost connection to redis\n2026-05-20T10:00:01.500+00:00 vm ours[7]: noticed the death of redis\n"))
+		if got := outcome(t, tl); err != nil || !strings.Contains(got, want) {
+			t.Errorf("%q: want %s, got\n%s%v", early, want, got, err)
+		}
+	}
+}

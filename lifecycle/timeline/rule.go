@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 // A rule says what a message of a program means.
@@ -33,12 +34,18 @@ type rule struct {
 	Level string            `json:"level,omitempty"` // the least, as far as the line has one: info, warn or error
 	Set   map[string]string `json:"set,omitempty"`   // fields that are always the same. role: worker, reload, sole or detail; text instead of the message
 
+	// Early is how much earlier than the line its effects may stand, as "1s": a
+	// supervisor that polls tells late of an end. Empty means 100ms for orders and for
+	// ends by SIGKILL, SIGSEGV, SIGABRT and SIGBUS, and nothing for the rest.
+	Early string `json:"early,omitempty"`
+
 	Example string `json:"example"`         // a line, tried when the rule is compiled
 	Gives   string `json:"gives,omitempty"` // its fields: "child=21 signal=SIGKILL"
 
-	re   *regexp.Regexp
-	from []string
-	has  []string // Has, in lower case
+	re    *regexp.Regexp
+	from  []string
+	has   []string // Has, in lower case
+	early time.Duration
 }
 
 // The roles of the process that a rule is about.
@@ -65,6 +72,13 @@ func (r *rule) compile() error {
 	}
 	if !slices.Contains([]string{"", "info", "warn", "error"}, r.Level) {
 		return fail("level: %q is none of info, warn and error", r.Level)
+	}
+	if r.Early != "" {
+		d, err := time.ParseDuration(r.Early)
+		if err != nil || d < 0 || d > time.Minute {
+			return fail("early: %q is not a duration from 0 to 1m", r.Early)
+		}
+		r.early = d
 	}
 	re, err := regexp.Compile(r.Match)
 	if err != nil {

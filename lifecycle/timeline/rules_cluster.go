@@ -30,7 +30,7 @@ var clusterRules = []rule{
 		Example: "5m12s       Warning   Evicted   pod/web-1   The node was low on resource: memory. Threshold quantity: 100Mi", Gives: "of=web-1 why=memory"},
 	{Name: "event: system OOM", From: "kubelet klog", Has: "System OOM encountered", Kind: kindOrder, Set: map[string]string{"signal": "SIGKILL"}, Match: `^System OOM encountered, victim process: (?P<of>[^,]+), pid: (?P<child>\d+)`,
 		Example: "5m12s       Warning   SystemOOM   node/n1   System OOM encountered, victim process: web, pid: 77", Gives: "child=77 of=web signal=SIGKILL"},
-	{Name: "kubelet: container died", From: "kubelet klog", Has: "ContainerDied", Kind: kindExit, Match: `SyncLoop \(PLEG\)[^{]*pod="?(?P<of>[^"\s]+).*ContainerDied`,
+	{Name: "kubelet: container died", From: "kubelet klog", Has: "ContainerDied", Kind: kindExit, Early: "1s", Match: `SyncLoop \(PLEG\)[^{]*pod="?(?P<of>[^"\s]+).*ContainerDied`,
 		Example: `I0501 10:00:00.000001     77 kubelet.go:2100] "SyncLoop (PLEG): event for pod" pod="default/web-1" event={"ID":"x","Type":"ContainerDied","Data":"y"}`, Gives: "of=default/web-1"},
 	{Name: "OOMKilled", Has: "OOMKilled", Kind: kindOrder, Set: map[string]string{"signal": "SIGKILL"}, Match: `^(?:[Cc]ontainer (?P<of>[\w.-]+) (?:was|is|has been) OOMKilled|.*\b[Rr]eason[:=] ?"?OOMKilled)`,
 		Example: "2024-05-01T10:00:00Z WARN Container app was OOMKilled", Gives: "of=app signal=SIGKILL"},

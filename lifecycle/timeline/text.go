@@ -243,7 +243,11 @@ func (v *view) harm(c *chain) string {
 		parts = append(parts, plural(len(c.Sessions), "session")+" cut"+often(c.Cuts, len(c.Sessions))+", "+human(c.Unanswered)+" without an answer")
 	}
 	if c.Lost > 0 {
-		parts = append(parts, plural(c.Lost, "connection")+" lost")
+		who := ""
+		if i := slices.IndexFunc(c.Events, func(e *event) bool { return e.Kind == kindCut }); len(parts) == 0 && i >= 0 {
+			who = c.Events[i].Process.Label() + ": "
+		}
+		parts = append(parts, who+plural(c.Lost, "connection")+" lost")
 	}
 	return strings.Join(parts, "; ")
 }

@@ -115,6 +115,17 @@ func TestRules(t *testing.T) {
 10:00:05 {"msg":"up","pid":5,"who":"web"}
 10:00:06 {"msg":"task failed","pid":5,"who":"web","error":"no disk"}`,
 			"failure; stop of web: failure before; failure of web: stop of; exit of web: failure before; wait of web: exited; start of web: wait; failure of web: failed again"},
+		{"a session is back on a dying listener's backlog, and cut again", `
+10:00:01 {"msg":"up","pid":4,"who":"web"}
+10:00:01 {"msg":"response began","pid":4,"who":"web","session":"s"}
+10:00:02 {"msg":"stop","pid":4,"who":"web","signal":"terminated"}
+10:00:03 {"msg":"cut","pid":6,"who":"cli","session":"s"}
+10:00:04 {"msg":"connected","pid":6,"who":"cli","session":"s"}
+10:00:05 {"msg":"cut","pid":6,"who":"cli","session":"s"}
+10:00:06 {"msg":"up","pid":7,"who":"web"}
+10:00:06 {"msg":"response began","pid":7,"who":"web","session":"s"}
+10:00:07 {"msg":"connected","pid":6,"who":"cli","session":"s"}`,
+			"signal; cut of web: server was stopping; reconnect of cli: had been cut; cut of web: server was stopping; start of web: was stopped; reconnect of web: start of the session's server"},
 		{"a server's stop cuts, not the one that is nearest", `
 10:00:01 {"msg":"up","pid":4,"who":"web"}
 10:00:01 {"msg":"response began","pid":4,"who":"web","session":"s"}
