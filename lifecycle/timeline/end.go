@@ -102,7 +102,9 @@ func (k *linker) exit(l *line, p *process) {
 	}
 	if e := p.exit; e != nil {
 		if l.after(e, 2*serving) {
-			e.also(l)
+			if e.also(l); e.borrowed && !l.loose {
+				e.Time, e.borrowed = l.at, false
+			}
 		}
 		return
 	}
@@ -120,8 +122,10 @@ func (k *linker) exit(l *line, p *process) {
 	p.service.ended(p, e)
 	p.stop = cmp.Or(p.stop, e)
 	if l.rule != nil {
-		k.stopped = e
 		p.service.stop = e
+		if !l.loose || !l.in.several { // else it is not known when
+			k.stopped = e
+		}
 	}
 	if !bad {
 		return

@@ -3,6 +3,7 @@ package timeline
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"fmt"
 	"hash/maphash"
@@ -36,6 +37,7 @@ type input struct {
 	writers *recent[uint64, struct{}]  // whose lines were taken apart
 	keys    *recent[string, time.Time] // of each process's latest line
 	trace   *line                      // waits for what follows it: a crash
+	held    *line                      // has no clock, and waits for a copy that has one
 	ledger  bool                       // what follows are the rows of a ledger's table
 	samples []string                   // lines with a rule's literal that no rule matches
 	errs    []error
@@ -260,6 +262,9 @@ func (in *input) understand(text string, hit bool) {
 		l.at = in.clock.resolve(l.stamp)
 	}
 	if headed {
+		if in.copied(l) {
+			return
+		}
 		if in.timed(l); in.traced(l) {
 			return
 		}
@@ -301,14 +306,32 @@ func (in *input) keep(l *line) {
 		in.trace = l
 		return
 	}
+	if l.stamped == "" && l.rule != nil && !l.loose {
+		in.held = l
+		return
+	}
 	in.send(l)
 }
 
 func (in *input) flush() {
-	if l := in.trace; l != nil {
-		in.trace = nil
-		in.send(l)
+	for _, l := range []*line{in.held, in.trace} {
+		if l != nil {
+			in.send(l)
+		}
 	}
+	in.held, in.trace = nil, nil
+}
+
+// copied reports whether a line is a copy, with a clock, of the one before it.
+func (in *input) copied(l *line) bool {
+	h := cmp.Or(in.held, in.trace)
+	if h == nil || h.stamped != "" || h.loose || l.stamped == "" || l.n-h.n > 2 || strings.TrimSpace(l.msg) != h.msg {
+		return false
+	}
+	h.at, h.stamp, h.stamped = l.at, l.stamp, l.stamped
+	h.spans = append(h.spans, l.n)
+	in.flush()
+	return true
 }
 
 // send gives a line its place among those of all inputs: its time, but a little

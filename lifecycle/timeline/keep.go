@@ -28,7 +28,7 @@ func (k *linker) add(l *line, p *process, kind eventKind, cause *event, rule str
 	}
 	e := &event{
 		Time: l.at, Process: p, Kind: kind, Text: text, Session: l.session, Times: 1, Attrs: l.list(), Input: l.in.Name, Line: l.n,
-		seen: l.at, noTime: l.at.IsZero(), signal: l.signal, rule: l.ruleName(),
+		seen: l.at, noTime: l.at.IsZero(), borrowed: l.loose, signal: l.signal, rule: l.ruleName(),
 	}
 	for _, n := range l.spans {
 		e.spans = append(e.spans, place{l.in.Name, n})

@@ -126,7 +126,7 @@ func (l *line) dependency() string {
 
 // dependency returns the service of a name, if there is one.
 func (k *linker) dependency(name string) *service {
-	if name == "" {
+	if name = name[strings.LastIndexByte(name, '/')+1:]; name == "" { // haproxy writes backend/server
 		return nil
 	}
 	if sv, ok := k.services.get(canonical.ReplaceAllString(name, "")); ok {

@@ -46,8 +46,8 @@ func (k *linker) order(l *line, p *process) {
 	}
 	switch {
 	case cause != nil:
-	case o.of != nil && l.after(o.of.ordered, follow) && o.of.ordered.Process == p:
-		cause, rule = o.of.ordered, byDisobeyed
+	case o.at != nil && l.after(o.at.ordered, follow) && o.at.ordered.Process == p:
+		cause, rule = o.at.ordered, byDisobeyed
 	case p.childBad != nil && o.all == p && l.after(p.childBad, sending):
 		cause, rule = p.childBad, byChild
 	case l.after(p.fault, follow) && (p.faultOf == "" || p.faultOf == l.of):
@@ -93,7 +93,11 @@ func (k *linker) same(l *line, p *process, o order) *event {
 		return nil
 	}
 	for _, b := range slices.Backward(k.orders) {
-		if b.Process != p || l.at.Sub(b.Time) > passing {
+		within := passing
+		if b.signal == "" && b.rule == l.rule.Name {
+			within = sending
+		}
+		if b.Process != p || l.at.Sub(b.Time) > within {
 			continue
 		}
 		sameOf := b.of != nil && (b.of == o.of || l.of != "" && b.of == k.service(l.of))

@@ -62,6 +62,57 @@ ConnectionRefusedError: [Errno 111] Connection refused
 	}
 }
 
+// A further outage made on purpose: a Node.js server threw, another one was stopped by
+// supervisord and ignored it, postgres was stopped. haproxy wrote each line twice, first
+// without a clock, and the stack trace has none: supervisord says when that was.
+func TestSecondOutage(t *testing.T) {
+	got := outcome(t, Read(
+		lines("supervisord", `2026-11-24 20:01:22,771 INFO spawned: 'web1' with pid 12147
+2026-11-24 20:01:22,796 INFO spawned: 'web2' with pid 12150
+2026-11-24 20:01:31,777 WARN exited: web1 (exit status 1; not expected)
+2026-11-24 20:01:32,782 INFO spawned: 'web1' with pid 12303
+2026-11-24 20:01:38,520 INFO waiting for web2 to stop
+2026-11-24 20:01:40,521 INFO waiting for web2 to stop
+2026-11-24 20:01:40,521 WARN killing 'web2' (12150) with SIGKILL
+2026-11-24 20:01:41,546 WARN stopped: web2 (terminated by SIGKILL)
+`),
+		lines("web1", `{"level":30,"time":1795550484081,"pid":12147,"hostname":"vm","name":"web1","msg":"connected to postgres"}
+/tmp/web.js:8
+const srv=http.createServer((q,r)=>{if(q.url=='/boom')setImmediate(()=>{throw new Error('boom of '+name)});else r.end('ok')});
+                                                                        ^
+
+Error: boom of web1
+    at Immediate.<anonymous> (/tmp/web.js:8:79)
+    at process.processImmediate (node:internal/timers:483:21)
+
+Node.js v20.20.2
+{"level":30,"time":1795550495480,"pid":12303,"hostname":"vm","name":"web1","msg":"connected to postgres"}
+`),
+		lines("web2", `{"level":30,"time":1795550498522,"pid":12150,"hostname":"vm","name":"web2","msg":"received SIGTERM, shutting down"}
+`),
+		lines("haproxy", `[WARNING]  (12138) : Server b/web1 is DOWN, reason: Layer4 connection problem, info: "Connection refused"
+2026-11-24T20:01:32.558719+00:00 Server b/web1 is DOWN, reason: Layer4 connection problem, info: "Connection refused"
+[WARNING]  (12138) : Server b/web1 is UP, reason: Layer7 check passed, code: 200, check duration: 82ms.
+2026-11-24T20:01:36.383304+00:00 Server b/web1 is UP, reason: Layer7 check passed, code: 200, check duration: 82ms.
+[WARNING]  (12138) : Server b/web2 is DOWN, reason: Layer4 connection problem, info: "Connection refused"
+2026-11-24T20:01:41.880740+00:00 Server b/web2 is DOWN, reason: Layer4 connection problem, info: "Connection refused"
+`)))
+	const want = `
+10 exit of web1 root, no line says why
+1 cut of haproxy <- 10 by evidence
+4 start of web1 <- 10 by evidence
+3 reconnect of haproxy <- 1 by evidence <- 4 by evidence
+5 order of supervisord root
+1 signal of web2 (SIGTERM) <- 5 by evidence
+7 order of supervisord (SIGKILL) <- 5 by evidence
+8 exit of web2 (SIGKILL) <- 7 by evidence
+5 cut of haproxy <- 8 by evidence
+`
+	if got != strings.TrimPrefix(want, "\n") {
+		t.Errorf("got\n%swant%s", got, want)
+	}
+}
+
 // Times since the boot that no other input places are none, if the others have dates.
 func TestSinceBoot(t *testing.T) {
 	oom := lines("dmesg", "[13359.254663] Out of memory: Killed process 77 (web) total-vm:183192kB\n")

@@ -18,7 +18,7 @@ var languageRules = []rule{
 	{Name: "Node: heap", Has: "JavaScript heap out of memory", Kind: kindFailure, Match: `^FATAL ERROR: .*JavaScript heap out of memory`, Example: "FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory"},
 	{Name: "Node: error", Has: "Error: ", Kind: kindFailure, Match: `^(?:Uncaught )?(?:Type|Reference|Range|Syntax|Eval|URI|Assertion)Error(?: \[\w+\])?: (?P<why>.+)`, Example: "TypeError: cannot read x of undefined", Gives: "why=cannot read x of undefined"},
 	{Name: "Node: throw", Has: "throw er; ", Kind: kindFailure, Match: `throw er; // Unhandled 'error' event`, Example: "      throw er; // Unhandled 'error' event"},
-	{Name: "Node: version", Has: "Node.js v", Kind: kindExit, Set: map[string]string{"status": "1", "role": detail}, Match: `^Node\.js v\d+`, Example: "Node.js v20.20.2", Gives: "status=1"},
+	{Name: "Node: version", Has: "Node.js v", Kind: kindExit, Set: map[string]string{"status": "1", "role": detail, "text": "Node.js crashed"}, Match: `^Node\.js v\d+`, Example: "Node.js v20.20.2", Gives: "status=1"},
 	{Name: "Node: unhandled rejection", Has: "unhandled|uncaught", Kind: kindFailure, Match: `(?i)^(?:\[?(?:FATAL|ERROR)\]?:? )?(?:UnhandledPromiseRejection|unhandled(?:Promise)? ?rejection|uncaught ?exception)\b`, Example: "Unhandled rejection: Error: no database"},
 
 	{Name: "Java: main died", Has: "Exception in thread", Kind: kindFailure, Match: `^Exception in thread "[^"]*" (?P<why>.+)`, Example: `Exception in thread "main" java.lang.IllegalStateException: no database`, Gives: "why=java.lang.IllegalStateException: no database"},

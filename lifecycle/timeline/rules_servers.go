@@ -131,12 +131,14 @@ var serverRules = []rule{
 	{Name: "psql: connection lost", Has: "closed the connection unexpectedly", Kind: kindCut, Set: map[string]string{"needs": "postgres"}, Match: `server closed the connection unexpectedly`,
 		Example: "server closed the connection unexpectedly", Gives: "needs=postgres"},
 
+	{Name: "libpq: cannot connect", Has: "connection to server ", Kind: kindCut, Set: map[string]string{"needs": "postgres"}, Match: `^(?:psql: error: )?connection to server (?:at|on socket) "[^"]+"(?: \([^)]*\))?(?:, port (?P<addr>\d+))? failed: (?P<why>.+)`,
+		Example: `psql: error: connection to server at "127.0.0.1", port 21094 failed: Connection refused`, Gives: "addr=21094 needs=postgres why=Connection refused"},
 	{Name: "psql: that is all", Has: "connection to server was lost", Kind: kindFailure, Set: map[string]string{"role": detail}, Match: `^connection to server was lost`,
 		Example: "connection to server was lost"},
 
 	{Name: "redis starts", From: "redis", Has: "Redis is starting", Kind: kindStart, Set: map[string]string{"role": sole, "text": "Redis is starting"}, Match: `(?:Redis|Valkey) is starting`,
 		Example: "14683:C 24 Nov 2026 16:15:06.378 # oO0OoO0OoO0Oo Redis is starting oO0OoO0OoO0Oo"},
-	{Name: "redis listens", From: "redis", Has: "mode=", Kind: kindListen, Match: `^Running mode=\w+, port=(?P<addr>\d+)`,
+	{Name: "redis listens", From: "redis", Has: "mode=standalone|mode=cluster|mode=sentinel", Kind: kindListen, Match: `^Running mode=\w+, port=(?P<addr>\d+)`,
 		Example: "14683:M 24 Nov 2026 16:15:06.379 * Running mode=standalone, port=21003.", Gives: "addr=21003"},
 	{Name: "redis is signalled", From: "redis", Has: "scheduling shutdown", Kind: kindSignal, Match: `^Received (?P<signal>SIG\w+),? scheduling shutdown`,
 		Example: "14678:signal-handler (1795536905) Received SIGTERM scheduling shutdown...", Gives: "signal=SIGTERM"},

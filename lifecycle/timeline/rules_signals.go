@@ -45,7 +45,7 @@ var signalRules = []rule{
 		Example: "2024-05-01 10:00:00,123 ERROR app: Lost connection to redis", Gives: "needs=redis"},
 	{Name: "cannot connect", Has: "onnection refused", Kind: kindCut, Level: "warn", Match: `(?i:connecting to|connect to|dial tcp|connect ECONNREFUSED) (?:\w+://)?(?P<addr>[\w.\[\]:-]+:\d+).*[Cc]onnection refused|(?P<addr2>[\w.-]+:\d+): (?:connect: )?[Cc]onnection refused`,
 		Example: "2024-05-01 10:00:00,123 ERROR app: redis.exceptions.ConnectionError: Error 111 connecting to 127.0.0.1:6379. Connection refused.", Gives: "addr=127.0.0.1:6379"},
-	{Name: "listens", Has: "listening|unning on |serving on |started on ", Kind: kindListen, Match: `(?i:\b(?:listening|running|serving|server started) (?:(?:on|at):? (?:addr(?:ess)? |port |on )*)(?:\w+://)?(?P<addr>(?:[\w.\[\]-]*:)+\d{2,5}|\d{2,5}))\b`,
+	{Name: "listens", Has: "listening|unning on http|serving on |server started on ", Kind: kindListen, Match: `(?i:\b(?:listening|running|serving|server started) (?:(?:on|at):? (?:addr(?:ess)? |port |on )*)(?:\w+://)?(?P<addr>(?:[\w.\[\]-]*:)+\d{2,5}|\d{2,5}))\b`,
 		Example: "[2026-11-24 16:15:17 +0000] [14805] [INFO] Listening at: http://127.0.0.1:21081 (14805)", Gives: "addr=127.0.0.1:21081"},
 	{Name: "reconnected", Has: "onnected to ", Kind: kindReconnect, Match: `^(?i:(?:re-?connected|connection re-?established|successfully reconnected) (?:to|with) (?:the )?(?P<needs>[\w./-]+))`,
 		Example: "2024-05-01 10:00:00,123 INFO app: Reconnected to redis", Gives: "needs=redis"},

@@ -359,16 +359,17 @@ func (v *view) relations() (notes []string) {
 // clock returns how times are written: all alike, no longer than needed, and in
 // the zone of the first.
 func (t *Timeline) clock() func(time.Time) string {
-	format, zone := time.TimeOnly, time.UTC
-	for i, c := range t.chains {
+	format, zone, first := time.TimeOnly, time.UTC, time.Time{}
+	for _, c := range t.chains {
 		if slices.ContainsFunc(c.Events, func(e *event) bool { return e.Time.Nanosecond() != 0 }) {
 			format = "15:04:05.000"
 		}
-		if i == 0 {
-			zone = c.Events[0].Time.Location()
+		if first.IsZero() {
+			first = c.Events[0].Time
+			zone = first.Location()
 		}
 	}
-	if len(t.chains) > 0 && t.chains[0].Events[0].Time.YearDay() != t.until.In(zone).YearDay() {
+	if !first.IsZero() && first.YearDay() != t.until.In(zone).YearDay() {
 		format = "01-02 " + format
 	}
 	return func(t time.Time) string {

@@ -122,16 +122,17 @@ type event struct {
 
 	Causes []link // none for a root; the first is the one whose chain it is in
 
-	spans   []place // further lines that tell it
-	seen    time.Time
-	noTime  bool   // no clock has told when it was
-	about   string // the process that an order was for
-	signal  string
-	rule    string // of the table
-	harm    bool   // an exit that was bad
-	counted bool   // an order whose victim counts as failed
-	chain   *chain
-	origin  *event // the first of the stop that it belongs to
+	spans    []place // further lines that tell it
+	seen     time.Time
+	noTime   bool   // no clock has told when it was
+	borrowed bool   // its time is that of a line before
+	about    string // the process that an order was for
+	signal   string
+	rule     string // of the table
+	harm     bool   // an exit that was bad
+	counted  bool   // an order whose victim counts as failed
+	chain    *chain
+	origin   *event // the first of the stop that it belongs to
 }
 
 // A place is a line of an input.

@@ -51,7 +51,7 @@ func (in *input) before() *line {
 }
 
 // exception matches the last line of a Python or Java traceback.
-var exception = regexp.MustCompile(`^(?:Caused by: )?((?:[a-zA-Z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Timeout|Warning|Lost)\b.*)`)
+var exception = regexp.MustCompile(`^(?:Caused by: )?((?:[a-zA-Z_]\w*\.)*(?:[A-Z]\w*)?(?:Error|Exception|Interrupt|Exit|Timeout|Warning|Lost)\b.*)`)
 
 // traced reports whether a line that only its wrapper dates belongs to the crash
 // that the lines before it tell of.
@@ -89,6 +89,19 @@ func (in *input) logged() bool {
 	return false
 }
 
+// thrown returns the error of a stack trace that ends here, as Node.js writes it.
+func (in *input) thrown() string {
+	for _, text := range in.back.all() {
+		if m := exception.FindStringSubmatch(text); m != nil {
+			return m[1]
+		}
+		if text != "" && text[0] != ' ' && text[0] != '\t' && text[0] != '}' {
+			break
+		}
+	}
+	return ""
+}
+
 // continues reports whether a line that belongs to the one before it is an event
 // by itself; else it may tell more about that.
 func (in *input) continues(l *line) bool {
@@ -109,6 +122,8 @@ func (in *input) continues(l *line) bool {
 		in.more(l)
 		return false
 	}
-	l.loose = true
+	if l.loose = true; l.kind == kindExit && l.why == "" {
+		l.why = in.thrown()
+	}
 	return l.rule == nil || l.rule.Name != "Python: traceback" || !in.logged()
 }
