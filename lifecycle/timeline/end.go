@@ -25,7 +25,7 @@ func (k *linker) fail(l *line, p *process) {
 		return
 	}
 	if l.role == detail {
-		for _, e := range []*event{q.exit, q.fault, q.stop, p.fault, p.lost} {
+		for _, e := range []*event{q.exit, q.fault, q.stop, p.fault, p.lostLast()} {
 			if l.after(e, passing) {
 				e.also(l)
 				return

@@ -334,8 +334,8 @@ func (k *linker) wait(l *line, p *process) {
 	sv := k.service(cmp.Or(l.of, p.Name))
 	at, cause, rule := &p.retry, p.started, byLife
 	switch {
-	case l.needs != "" && l.after(p.lost, follow):
-		at, cause, rule = &p.retry, p.lost, byLost
+	case l.needs != "" && l.after(p.lostLast(), follow):
+		at, cause, rule = &p.retry, p.lostLast(), byLost
 	case p.waiting != nil:
 		at, cause, rule = &p.waiting, p.waiting, ""
 	case l.of != "" && sv.next != nil && sv.next.Kind == kindWait && l.rule != nil && l.after(sv.next, passing):

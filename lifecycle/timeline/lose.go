@@ -2,6 +2,7 @@ package timeline
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -20,17 +21,36 @@ func (k *linker) lose(l *line, p *process, kind eventKind) {
 		e := k.add(l, p, kindCut, cause, rule)
 		e.chain.Lost++
 		k.told.put(l.again(p), e)
-		p.lost, p.needs, p.lostAt = e, l.dependency(), l.addr
+		p.lost = append(p.lost[max(0, len(p.lost)-15):], loss{e, l.dependency(), l.addr})
 	case kindReconnect:
-		if p.lost == nil {
+		if len(p.lost) == 0 {
 			return
 		}
-		e := k.add(l, p, kindReconnect, cmp.Or(p.retryOf(p.lost), p.lost), byLost)
-		if up, rule := k.back(l, p); up != nil {
+		i := slices.IndexFunc(p.lost, func(b loss) bool { return b.needs == l.dependency() })
+		if i < 0 {
+			i = len(p.lost) - 1
+		}
+		b := p.lost[i]
+		e := k.add(l, p, kindReconnect, cmp.Or(p.retryOf(b.event), b.event), byLost)
+		if up, rule := k.back(l, p, b); up != nil {
 			e.because(up, rule)
 		}
-		p.lost, p.retry, p.up = nil, nil, l.at
+		p.lost, p.retry, p.up = slices.Delete(p.lost, i, i+1), nil, l.at
 	}
+}
+
+// A loss is what a process depends on and has lost, by name and address.
+type loss struct {
+	*event
+	needs, addr string
+}
+
+// lostLast returns the latest loss of what p depends on.
+func (p *process) lostLast() *event {
+	if n := len(p.lost); n > 0 {
+		return p.lost[n-1].event
+	}
+	return nil
 }
 
 // retryOf returns the wait that followed a loss.
@@ -78,14 +98,20 @@ func (k *linker) loser(l *line, p *process) (*event, string) {
 }
 
 // back returns the start of what p had lost.
-func (k *linker) back(l *line, p *process) (*event, string) {
-	if sv := k.dependency(cmp.Or(l.dependency(), p.needs)); sv != nil && sv.now != nil && l.after(sv.now.started, serving) && !sv.now.started.Time.Before(p.lost.Time) {
-		return sv.now.started, byBack
+func (k *linker) back(l *line, p *process, b loss) (*event, string) {
+	started := func(sv *service) *event {
+		if sv != nil && sv != p.service && sv.now != nil && l.after(sv.now.started, serving) && !sv.now.started.Time.Before(b.Time) {
+			return sv.now.started
+		}
+		return nil
 	}
-	if sv := k.listener(cmp.Or(l.addr, p.lostAt)); sv != nil && sv != p.service && sv.now != nil && l.after(sv.now.started, serving) && !sv.now.started.Time.Before(p.lost.Time) {
-		return sv.now.started, byAddrBack
+	if e := started(k.dependency(cmp.Or(l.dependency(), b.needs))); e != nil {
+		return e, byBack
 	}
-	if e := k.begun; l.after(e, nearby/3) && e.Process != p && e.Time.After(p.lost.Time.Add(-time.Second)) {
+	if e := started(k.listener(cmp.Or(l.addr, b.addr))); e != nil {
+		return e, byAddrBack
+	}
+	if e := k.begun; l.after(e, nearby/3) && e.Process != p && e.Time.After(b.Time.Add(-time.Second)) {
 		return e, byBackTime
 	}
 	return nil, ""

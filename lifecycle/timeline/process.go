@@ -215,8 +215,7 @@ type process struct {
 	childBad           *event // the latest bad end of a child
 	fault              *event // the latest failure that it told
 	faultOf            string // and of what
-	lost               *event // the latest loss of what it depends on
-	needs, lostAt      string // its name and address
+	lost               []loss // of what it depends on, until they are back
 	lastStart, up      time.Time
 	waiting            *event       // while its start is put off: the end before it, or its latest wait
 	retry              *event       // its latest wait while it runs
