@@ -99,6 +99,21 @@ func TestWrapped(t *testing.T) {
 	}
 }
 
+// What is no text is refused as a whole. Zeros, as truncating an open log leaves them,
+// are no reason, nor are letters of another encoding.
+func TestBinary(t *testing.T) {
+	packed := make([]byte, 5000)
+	for i := range packed {
+		packed[i] = byte(i * i >> 3)
+	}
+	if tl := Read(lines("log.xz", string(packed))); len(tl.Unread) != 1 || !strings.Contains(tl.Unread[0].Error(), "log.xz: this is not text") || tl.lines > 0 {
+		t.Errorf("%d lines, unread %v", tl.lines, tl.Unread)
+	}
+	if tl := Read(lines("log", strings.Repeat("\x00", 9000)+strings.Repeat("2026-05-20 12:00:05,100 INFO app.main: Received SIGTERM, f\xfcr immer\n", 3))); len(tl.chains) != 1 || len(tl.Unread) > 0 {
+		t.Errorf("unread %v\n%s", tl.Unread, written(t, tl))
+	}
+}
+
 // If no line tells of a stop, the timeline says what it has read, and what would help.
 func TestNothing(t *testing.T) {
 	tl := Read(lines("log", strings.Repeat("2026-05-20T22:55:01Z INFO request exited loop\n", 2000)))

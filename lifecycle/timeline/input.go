@@ -3,8 +3,8 @@ package timeline
 import (
 	"bufio"
 	"bytes"
-	"cmp"
 	"compress/gzip"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"io"
@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // An input reads one Input, line by line.
@@ -67,6 +68,11 @@ func (in *input) open() {
 		in.r.Discard(3)
 	}
 	first, _ := in.r.Peek(prefix)
+	if noText(first[:min(len(first), 4096)]) {
+		in.lost(errors.New("this is not text: unpack it, or write it as text first, as journalctl -o json does"))
+		in.r = bufio.NewReader(strings.NewReader(""))
+		return
+	}
 	in.formats = map[string]int{}
 	for n := 0; len(first) > 0 && n < sights; n++ {
 		var text []byte
@@ -76,6 +82,23 @@ func (in *input) open() {
 		}
 		in.sight(text)
 	}
+}
+
+// noText reports whether more than a tenth of the bytes are none of a text. Zeros are
+// not counted: a log that was truncated while it was open begins with many.
+func noText(first []byte) bool {
+	all, bad := 0, 0
+	for len(first) > 0 {
+		r, size := utf8.DecodeRune(first)
+		if r == utf8.RuneError && size == 1 || r < ' ' && !strings.ContainsRune("\x00\t\n\r\x1b", r) {
+			bad++
+		}
+		if r != 0 {
+			all++
+		}
+		first = first[size:]
+	}
+	return all > 64 && bad*10 > all
 }
 
 func (in *input) sight(text []byte) {
@@ -297,41 +320,6 @@ func (in *input) sample(l *line, text string, hit bool) {
 	if hit && l.kind == nothing && len(in.samples) < 3 {
 		in.samples = append(in.samples, short(text, 200))
 	}
-}
-
-// keep emits a line, a failure only when it is known what follows it.
-func (in *input) keep(l *line) {
-	in.flush()
-	if l.kind == kindFailure || l.kind == kindCut && l.rule != nil {
-		in.trace = l
-		return
-	}
-	if l.stamped == "" && l.rule != nil && !l.loose {
-		in.held = l
-		return
-	}
-	in.send(l)
-}
-
-func (in *input) flush() {
-	for _, l := range []*line{in.held, in.trace} {
-		if l != nil {
-			in.send(l)
-		}
-	}
-	in.held, in.trace = nil, nil
-}
-
-// copied reports whether a line is a copy, with a clock, of the one before it.
-func (in *input) copied(l *line) bool {
-	h := cmp.Or(in.held, in.trace)
-	if h == nil || h.stamped != "" || h.loose || l.stamped == "" || l.n-h.n > 2 || strings.TrimSpace(l.msg) != h.msg {
-		return false
-	}
-	h.at, h.stamp, h.stamped = l.at, l.stamp, l.stamped
-	h.spans = append(h.spans, l.n)
-	in.flush()
-	return true
 }
 
 // send gives a line its place among those of all inputs: its time, but a little

@@ -1,8 +1,10 @@
 package timeline
 
 import (
+	"cmp"
 	"iter"
 	"regexp"
+	"strings"
 )
 
 // A history is the last lines, for those without a time.
@@ -126,4 +128,39 @@ func (in *input) continues(l *line) bool {
 		l.why = in.thrown()
 	}
 	return l.rule == nil || l.rule.Name != "Python: traceback" || !in.logged()
+}
+
+// keep emits a line, a failure only when it is known what follows it.
+func (in *input) keep(l *line) {
+	in.flush()
+	if l.kind == kindFailure || l.kind == kindCut && l.rule != nil {
+		in.trace = l
+		return
+	}
+	if l.stamped == "" && l.rule != nil && !l.loose {
+		in.held = l
+		return
+	}
+	in.send(l)
+}
+
+func (in *input) flush() {
+	for _, l := range []*line{in.held, in.trace} {
+		if l != nil {
+			in.send(l)
+		}
+	}
+	in.held, in.trace = nil, nil
+}
+
+// copied reports whether a line is a copy, with a clock, of the one before it.
+func (in *input) copied(l *line) bool {
+	h := cmp.Or(in.held, in.trace)
+	if h == nil || h.stamped != "" || h.loose || l.stamped == "" || l.n-h.n > 2 || strings.TrimSpace(l.msg) != h.msg {
+		return false
+	}
+	h.at, h.stamp, h.stamped = l.at, l.stamp, l.stamped
+	h.spans = append(h.spans, l.n)
+	in.flush()
+	return true
 }
