@@ -21,6 +21,8 @@ var signalRules = []rule{
 		Example: "2024/05/01 10:00:00 signal received: terminated", Gives: "signal=SIGTERM"},
 	{Name: "a signal, in an attribute", Has: "signal|shutting down|shutdown|stopping|terminating|exiting", Kind: kindSignal, Match: `^(?i:(?:received|caught|got)(?: an?| the)?(?: os| shutdown| termination| stop| exit| kill)* signal|(?:os |shutdown |termination |stop )?signal (?:received|caught)|shutting down|shutdown|stopping|terminating|exiting)`, Set: map[string]string{"role": "attribute"},
 		Example: `ts=2024-08-14T10:42:00.215Z level=warn msg="Received an OS signal, exiting gracefully..." signal=terminated`, Gives: "signal=SIGTERM"},
+	{Name: "exiting on signal 15", Has: "xiting on |aught signal", Kind: kindSignal, Match: `^(?:(?:\[origin [^\]]*\] |\w+ )?[Ee]xiting on (?:receipt of |signal )|=+> (?:Exiting! )?Caught [Ss]ignal: )(?P<signal>\w+)`,
+		Example: "May  1 21:31:08 jsm dnsmasq[6142]: exiting on receipt of SIGTERM", Gives: "signal=SIGTERM"},
 	{Name: "a shutdown signal", Has: "signal", Kind: kindStop, Match: speaker + `(?i:(?:received|caught|got)(?: an?| the)? (?:shutdown|termination|stop|exit|kill|interrupt|terminate) signal|(?:shutdown|termination|stop|exit|interrupt) signal (?:received|caught)|received(?: an?)? signal to (?:stop|shut ?down|terminate|exit))`,
 		Example: `{"level":"info","ts":"2026-01-09T11:44:08.41089404Z","msg":"Shutdown signal received, waiting for all workers to finish"}`},
 	{Name: "a keyboard interrupt", Has: "eyboard", Kind: kindSignal, Set: map[string]string{"signal": "SIGINT"}, Match: speaker + `(?i:keyboard ?interrupt (?:received|caught)|(?:received|caught|got) (?:a )?keyboard ?interrupt)|^KeyboardInterrupt$`,
