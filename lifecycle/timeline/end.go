@@ -119,7 +119,9 @@ func (k *linker) exit(l *line, p *process) {
 	e := k.add(l, p, kindExit, cause, rule)
 	e.harm = bad
 	p.exit, p.last = e, l.at
-	p.service.ended(p, e)
+	if p.parent == nil || p.parent.stop != nil || cause == nil || cause != p.parent.reload { // else the reload starts the next
+		p.service.ended(p, e)
+	}
 	p.stop = cmp.Or(p.stop, e)
 	if l.rule != nil {
 		p.service.stop = e

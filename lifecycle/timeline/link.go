@@ -193,7 +193,7 @@ func (k *linker) starts(l *line, p *process, first bool) {
 // unseen reports whether the process in whose place p is has ended without a word.
 func (p *process) unseen() bool {
 	b := p.service.before
-	return b != nil && b != p && b.exit == nil && b.stop == nil
+	return b != nil && b != p && b.input == p.input && b.exit == nil && b.stop == nil
 }
 
 // start is the first line of a process, or what a supervisor says of its start:

@@ -100,18 +100,19 @@ func (k *linker) loser(l *line, p *process) (*event, string) {
 // back returns the start of what p had lost.
 func (k *linker) back(l *line, p *process, b loss) (*event, string) {
 	started := func(sv *service) *event {
-		if sv != nil && sv != p.service && sv.now != nil && l.after(sv.now.started, serving) && !sv.now.started.Time.Before(b.Time) {
+		if sv != nil && sv.now != nil && sv.now != p && l.after(sv.now.started, serving) && !sv.now.started.Time.Before(b.Time) {
 			return sv.now.started
 		}
 		return nil
 	}
-	if e := started(k.dependency(cmp.Or(l.dependency(), b.needs))); e != nil {
+	named := k.dependency(cmp.Or(l.dependency(), b.needs))
+	if e := started(named); e != nil {
 		return e, byBack
 	}
 	if e := started(k.listener(cmp.Or(l.addr, b.addr))); e != nil {
 		return e, byAddrBack
 	}
-	if e := k.begun; l.after(e, nearby/3) && e.Process != p && e.Time.After(b.Time.Add(-time.Second)) {
+	if e := k.begun; named == nil && l.after(e, nearby/3) && e.Process != p && e.Time.After(b.Time.Add(-time.Second)) {
 		return e, byBackTime
 	}
 	return nil, ""

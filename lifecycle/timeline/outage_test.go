@@ -113,6 +113,44 @@ Node.js v20.20.2
 	}
 }
 
+// A third one: two redis, each with a log, of which the replica lost the other; and
+// gunicorn, whose worker hung 8 s after a reload had replaced the ones before.
+func TestThirdOutage(t *testing.T) {
+	got := outcome(t, Read(
+		lines("loop", "2026-11-24T20:20:01.894Z ERROR loop: process master (23475) exited with status 137\n"),
+		lines("master", `23475:C 24 Nov 2026 20:19:49.894 # oO0OoO0OoO0Oo Redis is starting oO0OoO0OoO0Oo
+25915:C 24 Nov 2026 20:20:03.922 # oO0OoO0OoO0Oo Redis is starting oO0OoO0OoO0Oo
+`),
+		lines("replica", `23470:C 24 Nov 2026 20:19:49.885 # oO0OoO0OoO0Oo Redis is starting oO0OoO0OoO0Oo
+23470:S 24 Nov 2026 20:20:01.886 * Connection with master lost.
+23470:S 24 Nov 2026 20:20:09.289 * MASTER <-> REPLICA sync: Finished with success
+`),
+		lines("gunicorn", `[2026-11-24 20:19:50 +0000] [23471] [INFO] Starting gunicorn 20.1.0
+[2026-11-24 20:19:50 +0000] [23691] [INFO] Booting worker with pid: 23691
+[2026-11-24 20:20:08 +0000] [23471] [INFO] Handling signal: hup
+[2026-11-24 20:20:08 +0000] [26235] [INFO] Booting worker with pid: 26235
+[2026-11-24 20:20:08 +0000] [23691] [INFO] Worker exiting (pid: 23691)
+[2026-11-24 20:20:16 +0000] [23471] [CRITICAL] WORKER TIMEOUT (pid:26235)
+[2026-11-24 20:20:16 +0000] [26235] [INFO] Worker exiting (pid: 26235)
+[2026-11-24 20:20:17 +0000] [26797] [INFO] Booting worker with pid: 26797
+`)))
+	const want = `
+1 exit of redis (SIGKILL) root, no line says why
+2 cut of redis <- 1 by evidence
+2 start of redis <- 1 by evidence
+3 reconnect of redis <- 2 by evidence <- 2 by evidence
+6 order of gunicorn (SIGABRT) root
+7 exit of gunicorn worker <- 6 by evidence
+8 start of gunicorn worker <- 7 by evidence
+3 signal of gunicorn (SIGHUP) root, no line says why
+4 start of gunicorn worker <- 3 by evidence
+5 exit of gunicorn worker <- 3 by evidence
+`
+	if got != strings.TrimPrefix(want, "\n") {
+		t.Errorf("got\n%swant%s", got, want)
+	}
+}
+
 // Times since the boot that no other input places are none, if the others have dates.
 func TestSinceBoot(t *testing.T) {
 	oom := lines("dmesg", "[13359.254663] Out of memory: Killed process 77 (web) total-vm:183192kB\n")

@@ -134,7 +134,7 @@ func (k *linker) writer(l *line) (p *process, first bool) {
 		if l.box != "" && !own && !l.loose {
 			k.boxes.put(l.box, p)
 		}
-		p.first = l.at
+		p.first, p.input = l.at, l.in.number
 		if l.of == "" && l.child == 0 {
 			p.Session = l.session
 		}
@@ -205,6 +205,7 @@ type process struct {
 	Session string // whose own process it is; "" for a server
 
 	key                string
+	input              int       // of its first line
 	first, last        time.Time // of its lines
 	service            *service
 	parent             *process
