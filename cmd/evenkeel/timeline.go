@@ -52,9 +52,6 @@ func showTimeline(args []string, stdin io.Reader, stdout, stderr io.Writer) (sta
 			status = 1
 		}
 	}
-	if t.MoreUnread > 0 {
-		fmt.Fprintf(stderr, "evenkeel timeline: and %d lines more that could not be read\n", t.MoreUnread)
-	}
 	return status
 }
 

@@ -13,6 +13,7 @@ type clock struct {
 	guess    string        // what is to be said about it; empty if nothing was guessed
 	leap     time.Duration // by which TAI64N is ahead of multilog's
 	day      time.Time     // of a time of day: the one of the line before
+	boot     time.Time     // of the machine; zero if it is not known
 	last     time.Time
 	dateless bool      // each line counts, for midnight
 	latest   time.Time // no date without a year is later
@@ -24,6 +25,10 @@ func (c *clock) resolve(st stamp) time.Time {
 	switch {
 	case st.tai:
 		return t.Add(-c.leap)
+	case st.boot && c.boot.IsZero():
+		return time.Time{}
+	case st.boot:
+		return c.boot.Add(t.Sub(time.Unix(0, 0)))
 	case st.noDate:
 		t = c.day.Add(t.Sub(time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC)))
 		if c.last.Sub(t) > 12*time.Hour { // midnight lies between
@@ -45,8 +50,9 @@ func (c *clock) resolve(st stamp) time.Time {
 // A sight is a line of the first ones of an input, for what it says about clocks.
 type sight struct {
 	stamp
-	pid int
-	msg string
+	pid, child int
+	kind       eventKind
+	msg        string
 }
 
 const (
@@ -92,6 +98,41 @@ func learn(inputs []*input, zone *time.Location, now time.Time) {
 		c.day = time.Date(dated.Year(), dated.Month(), dated.Day(), 0, 0, 0, 0, time.UTC)
 		c.learn(in, zoned, zone, usual)
 	}
+	for _, in := range inputs {
+		if slices.ContainsFunc(in.seen, func(s sight) bool { return s.boot }) {
+			in.clock.booted(in, inputs)
+		}
+	}
+}
+
+// booted finds out when the machine booted, by the processes whose end the kernel
+// tells, and an input with dates too. Without any input that has dates, times count from midnight.
+func (c *clock) booted(in *input, inputs []*input) {
+	dates := false
+	for _, other := range inputs {
+		for _, o := range other.seen {
+			if o.boot || o.noDate || o.tai {
+				continue
+			}
+			if dates = true; o.kind != kindExit {
+				continue
+			}
+			for _, s := range in.seen {
+				if !s.boot || s.child <= 1 || s.child != o.child {
+					continue
+				}
+				if at := other.clock.resolve(o.stamp).Add(-s.Sub(time.Unix(0, 0))); c.boot.IsZero() || at.Before(c.boot) {
+					c.boot = at
+				}
+			}
+		}
+	}
+	switch {
+	case !dates:
+		c.boot = time.Unix(0, 0).UTC()
+	case c.boot.IsZero():
+		c.guess = in.Name + " counts from the boot, and no line says when that was. Take journalctl -k or dmesg -T."
+	}
 }
 
 func (s sight) keys() (keys []string) {
@@ -109,7 +150,7 @@ func (c *clock) learn(in *input, zoned map[string][]time.Time, zone *time.Locati
 	votes := map[time.Duration]int{}
 	leaps, none, floating, day := 0, 0, time.Time{}, c.day
 	for _, s := range in.seen {
-		if !s.noZone && !s.tai {
+		if !s.noZone && !s.tai || s.boot {
 			continue
 		}
 		if floating = s.Time; s.noDate || s.noYear {
@@ -152,7 +193,7 @@ func (c *clock) learn(in *input, zoned map[string][]time.Time, zone *time.Locati
 		c.offset = time.Duration(east) * time.Second
 	case most > 0:
 		c.offset = best
-	case floating.IsZero() || !slices.ContainsFunc(in.seen, func(s sight) bool { return s.noZone }):
+	case floating.IsZero() || !slices.ContainsFunc(in.seen, func(s sight) bool { return s.noZone && !s.boot }):
 	default:
 		c.offset = usual
 		if len(zoned) > 0 {

@@ -1,4 +1,4 @@
-package timeline_test
+package timeline
 
 import (
 	"bytes"
@@ -9,8 +9,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/evenkeel-go/evenkeel/lifecycle/timeline"
 )
 
 // A clock without a zone takes the one that other lines show; the user's word
@@ -45,22 +43,22 @@ func TestClocks(t *testing.T) {
 		{"s6-log's", nil, []string{"@400000006a0d864a05f5e100 Received SIGTERM, draining 17 sessions\n", zoned}, "10:00:05.1", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			var inputs []timeline.Input
+			var inputs []Input
 			for i, log := range tt.inputs {
 				inputs = append(inputs, lines(string(rune('a'+i)), log))
 			}
-			tl, err := timeline.Options{Zone: tt.zone}.Read(inputs...)
-			if err != nil || len(tl.Chains) == 0 {
+			tl, err := Options{Zone: tt.zone}.Read(inputs...)
+			if err != nil || len(tl.chains) == 0 {
 				t.Fatal(err, tl)
 			}
-			for _, c := range tl.Chains {
+			for _, c := range tl.chains {
 				got := c.Events[0].Time.UTC().Format("15:04:05.999")
 				if got != tt.want && got != "10:00:07" {
-					t.Errorf("%s, want %s\n%s", got, tt.want, text(t, tl))
+					t.Errorf("%s, want %s\n%s", got, tt.want, written(t, tl))
 				}
 			}
-			if said := strings.Contains(text(t, tl), "without a zone"); said != (tt.said != "") {
-				t.Errorf("said: %v\n%s", said, text(t, tl))
+			if said := strings.Contains(written(t, tl), "without a zone"); said != (tt.said != "") {
+				t.Errorf("said: %v\n%s", said, written(t, tl))
 			}
 		})
 	}
@@ -70,7 +68,7 @@ func TestClocks(t *testing.T) {
 // that is there again has two causes: that it was lost, and that its server is back.
 func TestTwoCauses(t *testing.T) {
 	tl := read(t, "recorded/celery*.log")
-	got := text(t, tl)
+	got := written(t, tl)
 	for _, want := range []string{"what it depends on was stopping, by its name", "the connection had been lost; and ", "what it depends on is back, by its name"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in\n%s", want, got)
@@ -92,18 +90,34 @@ func TestWrapped(t *testing.T) {
 		"JSON":           "{\n  \"time\": \"2026-05-20T12:00:05Z\",\n  \"msg\": \"Received SIGTERM\"\n}\n",
 		"events":         "{\n\"items\": [\n{\"involvedObject\":{\"kind\":\"Pod\",\"name\":\"web\"},\"lastTimestamp\":\"2024-05-01T10:00:05Z\",\"message\":\"Stopping container app\",\"reason\":\"Killing\"}\n]\n}\n",
 		"slog's default": `2026/05/20 12:00:05 WARN restart wait error="dial tcp 127.0.0.1:25082: connect: connection refused" ran=0.000147s backoff=2 wait=0.017766s` + "\n",
+		"zerolog":        `{"level":"info","time":1779278405,"message":"received signal","signal":"terminated"}` + "\n",
 		"docker":         `{"log":"Received SIGTERM\n","stream":"stderr","time":"2026-05-20T12:00:05.1Z"}` + "\n",
 	} {
-		if tl := timeline.Read(lines(name, log)); len(tl.Chains) != 1 || len(tl.Unread) > 0 || tl.Chains[0].Costly() {
-			t.Errorf("%s: %v\n%s", name, tl.Unread, text(t, tl))
+		if tl := Read(lines(name, log)); len(tl.chains) != 1 || len(tl.Unread) > 0 || tl.chains[0].costly() {
+			t.Errorf("%s: %v\n%s", name, tl.Unread, written(t, tl))
 		}
+	}
+}
+
+// What is no text is refused as a whole. Zeros, as truncating an open log leaves them,
+// are no reason, nor are letters of another encoding.
+func TestBinary(t *testing.T) {
+	packed := make([]byte, 5000)
+	for i := range packed {
+		packed[i] = byte(i * i >> 3)
+	}
+	if tl := Read(lines("log.xz", string(packed))); len(tl.Unread) != 1 || !strings.Contains(tl.Unread[0].Error(), "log.xz: this is not text") || tl.lines > 0 {
+		t.Errorf("%d lines, unread %v", tl.lines, tl.Unread)
+	}
+	if tl := Read(lines("log", strings.Repeat("\x00", 9000)+strings.Repeat("2026-05-20 12:00:05,100 INFO app.main: Received SIGTERM, f\xfcr immer\n", 3))); len(tl.chains) != 1 || len(tl.Unread) > 0 {
+		t.Errorf("unread %v\n%s", tl.Unread, written(t, tl))
 	}
 }
 
 // If no line tells of a stop, the timeline says what it has read, and what would help.
 func TestNothing(t *testing.T) {
-	tl := timeline.Read(lines("log", strings.Repeat("2026-05-20T22:55:01Z INFO request exited loop\n", 2000)))
-	got := text(t, tl)
+	tl := Read(lines("log", strings.Repeat("2026-05-20T22:55:01Z INFO request exited loop\n", 2000)))
+	got := written(t, tl)
 	for _, want := range []string{"2000 lines read, none about a stop", "2000 are a time, then a level", "request exited loop", `{"rules": [`} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in\n%s", want, got)
@@ -124,7 +138,7 @@ func TestTrace(t *testing.T) {
 	if a, b := strings.Count(trace.String(), `"ph":"s"`), strings.Count(object.String(), `"by": "`); a != 11 || b != 11 || strings.Count(object.String(), `"by": "time"`) != 1 {
 		t.Errorf("%d arrows, %d links", a, b)
 	}
-	if _, err := timeline.LoadTables(strings.NewReader(`{"rules":[{"name":"x","has":"abc","match":"x","kind":"stop","example":"x"}]}`)); err == nil || !strings.Contains(err.Error(), "five letters") {
+	if _, err := LoadTables(strings.NewReader(`{"rules":[{"name":"x","has":"abc","match":"x","kind":"stop","example":"x"}]}`)); err == nil || !strings.Contains(err.Error(), "five letters") {
 		t.Errorf("a literal of three bytes: %v", err)
 	}
 	if _, err := os.Stat("testdata/recorded"); err != nil {
@@ -136,13 +150,13 @@ func TestTrace(t *testing.T) {
 // writer and once without.
 func TestCopies(t *testing.T) {
 	const exited = "worker process 8 exited on signal 9\n"
-	tl := timeline.Read(lines("error.log", "2026/05/20 10:00:05 [alert] 7#7: "+exited), lines("syslog", "2026-05-20T10:00:05.2Z vm nginx[7]: "+exited))
-	if len(tl.Chains) != 1 || len(tl.Chains[0].Events) != 1 {
-		t.Errorf("two inputs:\n%s", text(t, tl))
+	tl := Read(lines("error.log", "2026/05/20 10:00:05 [alert] 7#7: "+exited), lines("syslog", "2026-05-20T10:00:05.2Z vm nginx[7]: "+exited))
+	if len(tl.chains) != 1 || len(tl.chains[0].Events) != 1 {
+		t.Errorf("two inputs:\n%s", written(t, tl))
 	}
 	const down = `Server b/s1 is DOWN, reason: Layer4 timeout, check duration: 0ms.` + "\n"
-	if tl := timeline.Read(lines("haproxy", "[WARNING]  (15087) : "+down+down)); len(tl.Chains) != 1 || len(tl.Chains[0].Events) != 1 {
-		t.Errorf("without a clock:\n%s", text(t, tl))
+	if tl := Read(lines("haproxy", "[WARNING]  (15087) : "+down+down)); len(tl.chains) != 1 || len(tl.chains[0].Events) != 1 {
+		t.Errorf("without a clock:\n%s", written(t, tl))
 	}
 }
 
@@ -157,9 +171,9 @@ func TestDates(t *testing.T) {
 		"23:59:05 web | cache is warm\n00:00:05 web | Received SIGTERM\n":                   "2020-05-21",
 	} {
 		zoned.Reader = strings.NewReader(`{"time":"2020-05-20T10:00:05.1Z","level":"INFO","msg":"up","pid":7}` + "\n")
-		tl := timeline.Read(zoned, lines("b", log))
-		if len(tl.Chains) != 1 || tl.Chains[0].Events[0].Time.Format("2006-01-02") != want {
-			t.Errorf("%s is not of %s\n%s", log, want, text(t, tl))
+		tl := Read(zoned, lines("b", log))
+		if len(tl.chains) != 1 || tl.chains[0].Events[0].Time.Format("2006-01-02") != want {
+			t.Errorf("%s is not of %s\n%s", log, want, written(t, tl))
 		}
 	}
 }
@@ -168,22 +182,22 @@ func TestDates(t *testing.T) {
 // compressed input that breaks off is named, and what came before counts.
 func TestWrappedMore(t *testing.T) {
 	const stop = `{"__REALTIME_TIMESTAMP":"1779271205000000","_PID":"7","MESSAGE":"{\"log\":\"{\\\"time\\\":\\\"2026-05-20T10:00:05Z\\\",\\\"msg\\\":\\\"stop\\\",\\\"signal\\\":\\\"terminated\\\"}\\n\",\"time\":\"2026-05-20T10:00:05Z\"}"}` + "\n"
-	if tl := timeline.Read(lines("journal", stop)); len(tl.Chains) != 1 || tl.Chains[0].Events[0].Text != "received SIGTERM" {
-		t.Errorf("%v\n%s", tl.Unread, text(t, tl))
+	if tl := Read(lines("journal", stop)); len(tl.chains) != 1 || tl.chains[0].Events[0].Text != "received SIGTERM" {
+		t.Errorf("%v\n%s", tl.Unread, written(t, tl))
 	}
 	for level, want := range map[string]int{"DEBUG": 0, "INFO": 1} {
-		tl := timeline.Read(lines("log", `{"time":"2026-05-20T10:00:05Z","level":"`+level+`","msg":"got it","pid":7,"signal":"terminated"}`+"\n"))
-		if len(tl.Chains) != want {
-			t.Errorf("%s:\n%s", level, text(t, tl))
+		tl := Read(lines("log", `{"time":"2026-05-20T10:00:05Z","level":"`+level+`","msg":"got it","pid":7,"signal":"terminated"}`+"\n"))
+		if len(tl.chains) != want {
+			t.Errorf("%s:\n%s", level, written(t, tl))
 		}
 	}
 	var packed bytes.Buffer
 	z := gzip.NewWriter(&packed)
 	z.Write([]byte("2026-05-20 12:00:05,100 INFO app.main: Received SIGTERM\n"))
 	z.Flush()
-	tl := timeline.Read(timeline.Input{Name: "a.gz", Reader: &packed})
-	if len(tl.Chains) != 1 || len(tl.Unread) != 1 || !strings.Contains(tl.Unread[0].Error(), "a.gz: unexpected EOF") {
-		t.Errorf("%v\n%s", tl.Unread, text(t, tl))
+	tl := Read(Input{Name: "a.gz", Reader: &packed})
+	if len(tl.chains) != 1 || len(tl.Unread) != 1 || !strings.Contains(tl.Unread[0].Error(), "a.gz: unexpected EOF") {
+		t.Errorf("%v\n%s", tl.Unread, written(t, tl))
 	}
 }
 
@@ -191,7 +205,7 @@ func TestWrappedMore(t *testing.T) {
 func TestEndless(t *testing.T) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	tl := timeline.Read(timeline.Input{Name: "a", Reader: io.LimitReader(zeros{}, 64<<20)})
+	tl := Read(Input{Name: "a", Reader: io.LimitReader(zeros{}, 64<<20)})
 	runtime.ReadMemStats(&after)
 	if n := (after.TotalAlloc - before.TotalAlloc) >> 20; n > 32 || len(tl.Unread) != 1 {
 		t.Errorf("%d MB, unread %v", n, tl.Unread)

@@ -7,7 +7,7 @@ import (
 )
 
 // fail is a failure: of the writer, or of the one that it is about.
-func (k *linker) fail(l *line, p *Process) {
+func (k *linker) fail(l *line, p *process) {
 	q := p
 	if l.about() {
 		q = k.subject(l, p)
@@ -25,7 +25,7 @@ func (k *linker) fail(l *line, p *Process) {
 		return
 	}
 	if l.role == detail {
-		for _, e := range []*Event{q.exit, q.fault, q.stop, p.fault, p.lost} {
+		for _, e := range []*event{q.exit, q.fault, q.stop, p.fault, p.lostLast()} {
 			if l.after(e, passing) {
 				e.also(l)
 				return
@@ -35,7 +35,7 @@ func (k *linker) fail(l *line, p *Process) {
 			return
 		}
 	}
-	var cause *Event
+	var cause *event
 	var rule string
 	switch {
 	case l.needs != "" && l.about() && l.after(k.faulted, passing) && k.faulted.Process != q:
@@ -71,7 +71,7 @@ func (k *linker) fail(l *line, p *Process) {
 }
 
 // again reports whether a line tells again what the same process told a while ago.
-func (k *linker) again(l *line, p *Process) bool {
+func (k *linker) again(l *line, p *process) bool {
 	e, ok := k.told.get(l.again(p))
 	if !ok || !l.within(e.seen, follow/3) || p.up.After(e.seen) || p.service.up.After(e.seen) && l.kind == kindWait {
 		return false
@@ -82,12 +82,12 @@ func (k *linker) again(l *line, p *Process) bool {
 }
 
 // again is what a line and a later one that tells the same have in common.
-func (l *line) again(p *Process) string {
+func (l *line) again(p *process) string {
 	return strings.Join([]string{l.rule.Name, p.key, l.of, l.needs, l.addr, l.why}, "\x00")
 }
 
 // exit is the end of a process, told by itself, its supervisor or its ledger.
-func (k *linker) exit(l *line, p *Process) {
+func (k *linker) exit(l *line, p *process) {
 	q := k.target(l, p)
 	if q == nil && l.of != "" { // systemd's line about a unit that logs elsewhere
 		q = k.subject(l, p)
@@ -102,7 +102,9 @@ func (k *linker) exit(l *line, p *Process) {
 	}
 	if e := p.exit; e != nil {
 		if l.after(e, 2*serving) {
-			e.also(l)
+			if e.also(l); e.borrowed && !l.loose {
+				e.Time, e.borrowed = l.at, false
+			}
 		}
 		return
 	}
@@ -117,11 +119,15 @@ func (k *linker) exit(l *line, p *Process) {
 	e := k.add(l, p, kindExit, cause, rule)
 	e.harm = bad
 	p.exit, p.last = e, l.at
-	p.service.ended(p, e)
+	if p.parent == nil || p.parent.stop != nil || cause == nil || cause != p.parent.reload { // else the reload starts the next
+		p.service.ended(p, e)
+	}
 	p.stop = cmp.Or(p.stop, e)
 	if l.rule != nil {
-		k.stopped = e
 		p.service.stop = e
+		if !l.loose || !l.in.several { // else it is not known when
+			k.stopped = e
+		}
 	}
 	if !bad {
 		return
@@ -151,12 +157,12 @@ func (k *linker) exit(l *line, p *Process) {
 
 // asked reports whether an exit by a signal is what an order wanted: one that
 // asks, not one that kills.
-func (e *Event) asked(signal string) bool {
+func (e *event) asked(signal string) bool {
 	return (signal == "SIGTERM" || signal == "SIGINT" || signal == "SIGHUP") && (e.Kind == kindOrder || e.Kind == kindSignal || e.Kind == kindStop) && !abrupt(e.signal)
 }
 
 // drain is a line of a drain plan.
-func (k *linker) drain(l *line, p *Process, kind Kind) {
+func (k *linker) drain(l *line, p *process, kind eventKind) {
 	if l.about() { // of a supervisor, about what is left
 		p = k.subject(l, p)
 	}

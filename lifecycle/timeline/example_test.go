@@ -1,7 +1,6 @@
 package timeline_test
 
 import (
-	"fmt"
 	"os"
 	"strings"
 
@@ -34,43 +33,4 @@ func ExampleRead() {
 	//   3  22:55:13  cli 225211     cut                         1: by time alone: the latest stop, within 30 s, as its server is not in the logs
 	//   4  22:55:30  cli 225211     session is back: connected  3: the session had been cut
 	//   5  22:55:38  cli 225211     answered                    4: the session had come back
-}
-
-// The events of a chain lead back to its root.
-func ExampleEvent() {
-	log := strings.NewReader(`
-{"time":"2026-05-20T22:55:01Z","msg":"stop","pid":70093,"signal":"terminated"}
-{"time":"2026-05-20T22:55:01Z","msg":"drain began","pid":70093}
-{"time":"2026-05-20T22:55:01Z","msg":"phase began","pid":70093,"phase":"requests"}
-`)
-	t := timeline.Read(timeline.Input{Name: "gateway", Reader: log})
-	events := t.Chains[0].Events
-	for e := events[len(events)-1]; ; e = e.Causes[0].Event {
-		if len(e.Causes) == 0 {
-			fmt.Println(e.Text)
-			break
-		}
-		fmt.Println(e.Text, "<-", e.Causes[0].Rule)
-	}
-	// Output:
-	// phase requests <- the drain under way
-	// drain began <- the stop of the same process
-	// received SIGTERM
-}
-
-// What an outage cost.
-func ExampleChain() {
-	log := strings.NewReader(`
-{"time":"2026-05-20T22:55:01Z","msg":"stop","who":"gateway","signal":"terminated"}
-{"time":"2026-05-20T22:55:13Z","msg":"cut","who":"cli","session":"225211"}
-{"time":"2026-05-20T22:55:38Z","msg":"answered","who":"cli","session":"225211"}
-`)
-	t := timeline.Read(timeline.Input{Name: "log", Reader: log})
-	for _, c := range t.Chains {
-		if c.Costly() {
-			fmt.Println(c.Events[0].Process.Label(), c.Failures, c.Cuts, c.Sessions, c.Unanswered)
-		}
-	}
-	// Output:
-	// gateway 0 1 [225211] 25s
 }

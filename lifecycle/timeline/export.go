@@ -18,7 +18,6 @@ type jsonTimeline struct {
 	Notes   []string       `json:"notes,omitempty"`
 	Samples []string       `json:"samples,omitempty"` // lines that no rule matches, if there is no event
 	Unread  []string       `json:"unread,omitempty"`
-	More    int            `json:"more_unread,omitempty"`
 }
 
 type jsonEvent struct {
@@ -29,7 +28,7 @@ type jsonEvent struct {
 	Also    []place    `json:"also,omitempty"` // further lines that tell the same event
 	Time    *time.Time `json:"time"`           // null if no clock told it
 	Until   *time.Time `json:"until,omitempty"`
-	Kind    Kind       `json:"kind"`
+	Kind    eventKind  `json:"kind"`
 	Process string     `json:"process"`
 	PID     int        `json:"pid,omitempty"`
 	About   string     `json:"about,omitempty"` // the process that an order is for
@@ -64,16 +63,16 @@ type jsonChain struct {
 }
 
 // by says what kind of link it is.
-func (l Link) by() string {
+func (l link) by() string {
 	if l.Evidence {
 		return "evidence"
 	}
 	return "time"
 }
 
-// Explained reports whether the logs hold the cause of the chain: its root is one,
+// explained reports whether the logs hold the cause of the chain: its root is one,
 // as a failure or an order is. Else no line says why.
-func (c *Chain) Explained() bool {
+func (c *chain) explained() bool {
 	root := c.Events[0]
 	return root.Kind == kindOrder || root.Kind == kindFailure || root.Kind == kindStop && root.signal == "" && len(root.Attrs) > 0
 }
@@ -82,17 +81,17 @@ func (c *Chain) Explained() bool {
 // machines.
 func (t *Timeline) WriteJSON(w io.Writer) error {
 	v := t.view()
-	out := jsonTimeline{Lines: t.Lines, Formats: t.formats, Events: []jsonEvent{}, Chains: []jsonChain{}, Notes: v.Notes, More: t.MoreUnread}
+	out := jsonTimeline{Lines: t.lines, Formats: t.formats, Events: []jsonEvent{}, Chains: []jsonChain{}, Notes: v.Notes}
 	for _, err := range t.Unread {
 		out.Unread = append(out.Unread, err.Error())
 	}
-	if len(t.Chains) == 0 {
+	if len(t.chains) == 0 {
 		out.Samples = t.samples
 	}
 	for _, c := range slices.Concat(v.Costly, v.Quiet) {
 		jc := jsonChain{
-			ID: c.Number, Root: c.Rows[0].Number, Title: c.Title, Costly: c.Costly(), Failures: c.Failures, Lost: c.Lost, Cuts: c.Cuts,
-			Sessions: c.Sessions, Unanswered: c.Unanswered.Seconds(), Open: c.Open, Explained: c.Explained(),
+			ID: c.Number, Root: c.Rows[0].Number, Title: c.Title, Costly: c.costly(), Failures: c.Failures, Lost: c.Lost, Cuts: c.Cuts,
+			Sessions: c.Sessions, Unanswered: c.Unanswered.Seconds(), Open: c.Open, Explained: c.explained(),
 		}
 		for _, r := range c.Rows {
 			jc.Events = append(jc.Events, r.Number)
@@ -109,7 +108,7 @@ func (t *Timeline) WriteJSON(w io.Writer) error {
 	return nil
 }
 
-func (r *row) json(chain int, numbers map[*Event]int) jsonEvent {
+func (r *row) json(chain int, numbers map[*event]int) jsonEvent {
 	e := jsonEvent{
 		ID: r.Number, Chain: chain, Input: r.Input, Line: r.Line, Also: r.spans, Kind: r.Kind, Process: r.Process.Name, PID: r.Process.PID, About: r.about,
 		Session: cmp.Or(r.Session, r.Process.Session), Signal: r.signal, Text: r.Text, Times: r.Times, Harm: r.Bad, Rule: r.rule, Causes: []jsonLink{},
@@ -121,7 +120,7 @@ func (r *row) json(chain int, numbers map[*Event]int) jsonEvent {
 		e.Until = &r.Until
 	}
 	for _, l := range r.Causes {
-		if n := numbers[l.Event]; n > 0 {
+		if n := numbers[l.event]; n > 0 {
 			e.Causes = append(e.Causes, jsonLink{n, l.Rule, l.by()})
 		}
 	}
@@ -134,7 +133,7 @@ func (t *Timeline) WritePerfetto(w io.Writer) error {
 	type entry map[string]any
 	var trace []entry
 	v := t.view()
-	tracks := map[*Process]int{}
+	tracks := map[*process]int{}
 	us := func(t time.Time) int64 {
 		if t.IsZero() {
 			return 0
@@ -157,7 +156,7 @@ func (t *Timeline) WritePerfetto(w io.Writer) error {
 				"args": entry{"id": r.Number, "chain": c.Number, "because": r.Because, "line": fmt.Sprintf("%s:%d", r.Input, r.Line)},
 			})
 			for _, l := range r.Causes {
-				if v.number[l.Event] == 0 {
+				if v.number[l.event] == 0 {
 					continue
 				}
 				flow++

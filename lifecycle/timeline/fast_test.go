@@ -100,12 +100,12 @@ func TestOrdinary(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, line := range strings.Split(strings.TrimSpace(string(b)), "\n") {
-		if tl := Read(Input{"log", strings.NewReader(line + "\n")}); len(tl.Chains) > 0 {
-			t.Errorf("%s: %s of %q", tl.Chains[0].Events[0].Kind, tl.Chains[0].Events[0].rule, line)
+		if tl := Read(Input{"log", strings.NewReader(line + "\n")}); len(tl.chains) > 0 {
+			t.Errorf("%s: %s of %q", tl.chains[0].Events[0].Kind, tl.chains[0].Events[0].rule, line)
 		}
 	}
 	tl := Read(Input{"log", strings.NewReader(strings.Repeat(string(b), 10000/strings.Count(string(b), "\n")+1))})
-	if tl.Lines < 10000 || len(tl.Chains) > 0 {
-		t.Errorf("%d lines, %d chains", tl.Lines, len(tl.Chains))
+	if tl.lines < 10000 || len(tl.chains) > 0 {
+		t.Errorf("%d lines, %d chains", tl.lines, len(tl.chains))
 	}
 }

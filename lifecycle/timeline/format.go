@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// A Format says how to take a line apart.
-type Format struct {
+// A format says how to take a line apart.
+type format struct {
 	Name string `json:"name"`
 
 	// Match is a regular expression (RE2) for the whole line, in which {iso} is a
@@ -33,7 +33,7 @@ const levelPattern = `(?i:trace|debug|info|information|inf|notice|warn|warning|w
 var macros = strings.NewReplacer("{iso}", "(?P<time>"+isoPattern+")", "{level}", "(?P<level>"+levelPattern+")")
 
 // compile makes a format ready, and tries its example.
-func (f *Format) compile() error {
+func (f *format) compile() error {
 	if f.Match == "" {
 		return fmt.Errorf("timeline: format %s: match: empty; set the expression of its lines", f.Name)
 	}
@@ -62,7 +62,7 @@ func (f *Format) compile() error {
 
 // begins finds the bytes that can begin a line of the format, so that most of
 // the lines of others are turned away without the expression.
-func (f *Format) begins() {
+func (f *format) begins() {
 	for b := range f.first {
 		f.first[b] = true
 	}
@@ -92,7 +92,7 @@ func (l *line) gives(rest string) string {
 
 // read fills in l from a line of the format. It returns what is to be read again,
 // empty if nothing is, and nil if the line is of another format.
-func (f *Format) read(l *line, text string) *string {
+func (f *format) read(l *line, text string) *string {
 	if text == "" || !f.first[text[0]] {
 		return nil
 	}
@@ -143,7 +143,7 @@ func (f *Format) read(l *line, text string) *string {
 // adopt takes over what a format has found within what others have found around
 // it. The inner one knows better; but a time without a zone is not better than
 // one with it.
-func (l *line) adopt(in *line, f *Format) {
+func (l *line) adopt(in *line, f *format) {
 	if in.stamped != "" && l.stamped != "" && in.noZone != l.noZone && !in.noDate && !in.noYear && !l.noYear && !l.noDate {
 		l.twice = true
 		if l.apart = in.Sub(l.Time); l.noZone {

@@ -2,7 +2,7 @@ package timeline
 
 // formats is the table, from the particular to the general: the first that
 // matches counts. JSON, logfmt and the ledger's tables are read by code.
-var formats = []Format{
+var formats = []format{
 	// Wrappers.
 	{Name: "compose", Match: `(?P<box>[A-Za-z0-9][\w.-]*?) +\| ?(?P<rest>.*)`,
 		Example: "postgres_1  | 2021-01-18 21:19:30.017 UTC [1] LOG:  x", Gives: "box=postgres_1 rest=2021-01-18 21:19:30.017 UTC [1] LOG:  x"},
@@ -49,8 +49,8 @@ var formats = []Format{
 		Example: "2026-11-24 16:16:29 0 [Note] mariadbd: Normal shutdown", Gives: "at 2026-11-24 16:16:29 who=mysql level=Note msg=mariadbd: Normal shutdown"},
 	{Name: "Ruby", Match: `[DIWEFA], \[{iso} #(?P<pid>\d+)\] +{level} -- (?P<who>[^:]*?): (?P<msg>.*)`,
 		Example: "I, [2024-05-01T10:00:00.123456 #77]  INFO -- : Shutting down", Gives: "at 2024-05-01T10:00:00.123456 pid=77 level=INFO msg=Shutting down"},
-	{Name: "sidekiq", Who: "sidekiq", Match: `{iso} pid=(?P<pid>\d+) tid=\S+ (?:class=\S+ jid=\S+ )?(?:elapsed=\S+ )?{level}: (?P<msg>.*)`,
-		Example: "2024-05-01T10:00:00.123Z pid=77 tid=gn1 INFO: Shutting down", Gives: "at 2024-05-01T10:00:00.123Z pid=77 who=sidekiq level=INFO msg=Shutting down"},
+	{Name: "sidekiq", Who: "sidekiq", Match: `(?:(?P<level2>[A-Z]+) +)?{iso} pid=(?P<pid>\d+) tid=\S+(?: \w+=\S+)*(?: {level})?: (?P<msg>.*)`,
+		Example: "2020-07-03T15:55:55.526Z pid=35566 tid=xwe INFO: Shutting down", Gives: "at 2020-07-03T15:55:55.526Z pid=35566 who=sidekiq level=INFO msg=Shutting down"},
 	{Name: "kernel, since boot", Who: "kernel", Match: `(?:<\d+>)?\[ *(?P<time>\d+\.\d{6})\] (?P<msg>.*)`,
 		Example: "[ 1234.567890] Out of memory: Killed process 77 (dd)", Gives: "at 1234.567890 who=kernel msg=Out of memory: Killed process 77 (dd)"},
 	{Name: "kernel, dmesg -T", Who: "kernel", Match: `\[(?P<time>\w{3} \w{3} +\d+ [\d:.]+ \d{4})\] (?P<msg>.*)`,

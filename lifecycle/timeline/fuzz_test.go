@@ -82,10 +82,10 @@ func FuzzLoadTables(f *testing.F) {
 			}
 			return
 		}
-		if len(own.Formats)+len(own.Rules) == 0 {
+		if len(own.formats)+len(own.rules) == 0 {
 			return
 		}
-		b, err := json.Marshal(own)
+		b, err := json.Marshal(map[string]any{"formats": own.formats, "rules": own.rules})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -93,7 +93,7 @@ func FuzzLoadTables(f *testing.F) {
 			t.Fatalf("%s: %v", b, err)
 		}
 		log := "2026-05-20T22:55:01Z going down: deploy\n"
-		for _, r := range own.Rules {
+		for _, r := range own.rules {
 			log += r.Example + "\n"
 		}
 		tl, err := Options{Tables: own}.Read(Input{"log", strings.NewReader(log)})

@@ -40,7 +40,7 @@ type page struct {
 	Arrows        []arrow
 	Words         []word  // on the marks that count most
 	Breaks        []label // where a quiet stretch is cut out
-	Legend        []Kind
+	Legend        []eventKind
 
 	times []time.Time // of which something is to be seen
 	xs    []px        // where these are
@@ -107,7 +107,7 @@ func (t *Timeline) draw() *page {
 	lanes := p.lanes(rows)
 	xs := p.spread(rows)
 	where := map[int]mark{}
-	taken := map[*Process][][2]px{}
+	taken := map[*process][][2]px{}
 	for _, c := range chains {
 		if len(p.Costly) == 0 {
 			c.Color = calm
@@ -115,9 +115,9 @@ func (t *Timeline) draw() *page {
 		for _, r := range c.Rows {
 			m := mark{row: r, Color: c.Color, X: xs[r], Y: lanes[r.Process].Y}
 			for i, l := range r.Causes {
-				if from, ok := where[p.number[l.Event]]; ok {
+				if from, ok := where[p.number[l.event]]; ok {
 					inner := m.Kind == kindStep || from.Kind == kindDrain && m.Kind == kindPhase
-					p.Arrows = append(p.Arrows, arrow{from.Number, r.Number, c.Color, path(from, m), inner || i > 0 && l.Event == nil, !l.Evidence})
+					p.Arrows = append(p.Arrows, arrow{from.Number, r.Number, c.Color, path(from, m), inner || i > 0 && l.event == nil, !l.Evidence})
 				}
 			}
 			where[r.Number] = m
@@ -199,7 +199,7 @@ func quiet(gaps []float64) float64 {
 
 // say writes a word above a mark that is a root or did harm, or where a process
 // began again, if there is room for it.
-func (p *page) say(m mark, taken map[*Process][][2]px) {
+func (p *page) say(m mark, taken map[*process][][2]px) {
 	text := m.word()
 	x, end := m.X+11, m.X+17+px(6.4*float64(len(text)))
 	overlaps := func(t [2]px) bool { return x < t[1] && t[0] < end }
@@ -254,17 +254,17 @@ func (p *page) at(t time.Time) px {
 
 // lanes gives each process that has events one, in the order of their starts,
 // those of a name together.
-func (p *page) lanes(rows []*row) map[*Process]*lane {
-	lanes := map[*Process]*lane{}
+func (p *page) lanes(rows []*row) map[*process]*lane {
+	lanes := map[*process]*lane{}
 	for _, r := range rows {
 		lanes[r.Process] = new(lane)
 	}
-	all := slices.SortedFunc(maps.Keys(lanes), func(a, b *Process) int { return cmp.Or(a.first.Compare(b.first), cmp.Compare(a.Label(), b.Label())) })
+	all := slices.SortedFunc(maps.Keys(lanes), func(a, b *process) int { return cmp.Or(a.first.Compare(b.first), cmp.Compare(a.Label(), b.Label())) })
 	rank := map[string]int{}
 	for i, pr := range slices.Backward(all) {
 		rank[pr.Name] = i
 	}
-	gives := map[*Process]int{} // those who give orders come first
+	gives := map[*process]int{} // those who give orders come first
 	for _, r := range rows {
 		if r.Kind == kindOrder {
 			gives[r.Process] = min(gives[r.Process], -1)
@@ -273,7 +273,7 @@ func (p *page) lanes(rows []*row) map[*Process]*lane {
 			gives[r.Process] = -2
 		}
 	}
-	slices.SortStableFunc(all, func(a, b *Process) int { return cmp.Or(gives[a]-gives[b], rank[a.Name]-rank[b.Name]) })
+	slices.SortStableFunc(all, func(a, b *process) int { return cmp.Or(gives[a]-gives[b], rank[a.Name]-rank[b.Name]) })
 	for i, pr := range all {
 		top := p.Height + px(i*laneHeight)
 		*lanes[pr] = lane{
@@ -290,7 +290,7 @@ func (p *page) lanes(rows []*row) map[*Process]*lane {
 // for a mark, to the right of the process's one before. It names as many moments
 // as there is room for.
 func (p *page) spread(rows []*row) map[*row]px {
-	xs, free, next := map[*row]px{}, map[*Process]px{}, px(0)
+	xs, free, next := map[*row]px{}, map[*process]px{}, px(0)
 	for _, r := range slices.SortedStableFunc(slices.Values(rows), func(a, b *row) int { return a.Time.Compare(b.Time) }) {
 		x := p.at(r.Time)
 		if room := px(7*len(r.Clock) + 8); x >= next && x+room < p.Width {
@@ -309,7 +309,7 @@ func (p *page) spread(rows []*row) map[*row]px {
 // place makes an event a bar or a mark. What lasts is a bar, and so is all of a
 // drain, also where its end is not in the logs.
 func (p *page) place(m mark) {
-	m.H = map[Kind]px{kindDrain: 30, kindPhase: 20, kindWait: 14}[m.Kind]
+	m.H = map[eventKind]px{kindDrain: 30, kindPhase: 20, kindWait: 14}[m.Kind]
 	if m.H == 0 || m.Kind == kindWait && m.Until.IsZero() {
 		p.Marks = append(p.Marks, m)
 		return

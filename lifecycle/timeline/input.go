@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // An input reads one Input, line by line.
@@ -36,6 +38,7 @@ type input struct {
 	writers *recent[uint64, struct{}]  // whose lines were taken apart
 	keys    *recent[string, time.Time] // of each process's latest line
 	trace   *line                      // waits for what follows it: a crash
+	held    *line                      // has no clock, and waits for a copy that has one
 	ledger  bool                       // what follows are the rows of a ledger's table
 	samples []string                   // lines with a rule's literal that no rule matches
 	errs    []error
@@ -65,6 +68,11 @@ func (in *input) open() {
 		in.r.Discard(3)
 	}
 	first, _ := in.r.Peek(prefix)
+	if noText(first[:min(len(first), 4096)]) {
+		in.lost(errors.New("this is not text: unpack it, or write it as text first, as journalctl -o json does"))
+		in.r = bufio.NewReader(strings.NewReader(""))
+		return
+	}
 	in.formats = map[string]int{}
 	for n := 0; len(first) > 0 && n < sights; n++ {
 		var text []byte
@@ -74,6 +82,23 @@ func (in *input) open() {
 		}
 		in.sight(text)
 	}
+}
+
+// noText reports whether more than a tenth of the bytes are none of a text. Zeros are
+// not counted: a log that was truncated while it was open begins with many.
+func noText(first []byte) bool {
+	all, bad := 0, 0
+	for len(first) > 0 {
+		r, size := utf8.DecodeRune(first)
+		if r == utf8.RuneError && size == 1 || r < ' ' && !strings.ContainsRune("\x00\t\n\r\x1b", r) {
+			bad++
+		}
+		if r != 0 {
+			all++
+		}
+		first = first[size:]
+	}
+	return all > 64 && bad*10 > all
 }
 
 func (in *input) sight(text []byte) {
@@ -88,7 +113,12 @@ func (in *input) sight(text []byte) {
 	in.formats[l.format]++
 	if l.stamped != "" {
 		l.settle()
-		in.seen = append(in.seen, sight{l.stamp, l.pid, l.msg})
+		s := sight{stamp: l.stamp, pid: l.pid, msg: l.msg}
+		if in.tables.scan.hit(text) {
+			in.tables.classify(l)
+			s.child, s.kind = l.child, l.kind
+		}
+		in.seen = append(in.seen, s)
 	}
 	if l.apart != 0 || l.twice {
 		in.nested = append(in.nested, l.apart)
@@ -255,6 +285,9 @@ func (in *input) understand(text string, hit bool) {
 		l.at = in.clock.resolve(l.stamp)
 	}
 	if headed {
+		if in.copied(l) {
+			return
+		}
 		if in.timed(l); in.traced(l) {
 			return
 		}
@@ -289,23 +322,6 @@ func (in *input) sample(l *line, text string, hit bool) {
 	}
 }
 
-// keep emits a line, a failure only when it is known what follows it.
-func (in *input) keep(l *line) {
-	in.flush()
-	if l.kind == kindFailure || l.kind == kindCut && l.rule != nil {
-		in.trace = l
-		return
-	}
-	in.send(l)
-}
-
-func (in *input) flush() {
-	if l := in.trace; l != nil {
-		in.trace = nil
-		in.send(l)
-	}
-}
-
 // send gives a line its place among those of all inputs: its time, but a little
 // earlier if it is a cause whose effects may be logged before it, and not before
 // the line before it of the same process.
@@ -313,6 +329,8 @@ func (in *input) send(l *line) {
 	l.key = l.at
 	switch {
 	case l.at.IsZero():
+	case !l.loose && l.rule != nil && l.rule.Early != "":
+		l.key = l.at.Add(-l.rule.early)
 	case !l.loose && (l.kind == kindOrder && l.rule != nil || l.kind == kindExit && abrupt(l.signal)):
 		l.key = l.at.Add(-early)
 	case l.kind == kindCut && l.rule != nil && l.coarse && in.several:

@@ -81,9 +81,9 @@ func (l *line) json(m map[string]any) (rest string, err error) {
 }
 
 var (
-	jsonFormat    = Format{Name: "JSON"}
-	journalFormat = Format{Name: "journal"}
-	logfmtFormat  = Format{Name: "logfmt"}
+	jsonFormat    = format{Name: "JSON"}
+	journalFormat = format{Name: "journal"}
+	logfmtFormat  = format{Name: "logfmt"}
 )
 
 // fields takes what every line has out of the attributes.

@@ -16,7 +16,7 @@ const (
 // add makes an event, at the end of the chain of its cause or as the root of a
 // new one; an empty rule is that of what follows in a process. An error that
 // repeats the one before is counted there.
-func (k *linker) add(l *line, p *Process, kind Kind, cause *Event, rule string) *Event {
+func (k *linker) add(l *line, p *process, kind eventKind, cause *event, rule string) *event {
 	text := l.text(kind)
 	if kind == kindStart && l.kind != kindStart {
 		text = say("starts", ": %s", l.msg)
@@ -26,9 +26,9 @@ func (k *linker) add(l *line, p *Process, kind Kind, cause *Event, rule string) 
 		b.also(l)
 		return b
 	}
-	e := &Event{
+	e := &event{
 		Time: l.at, Process: p, Kind: kind, Text: text, Session: l.session, Times: 1, Attrs: l.list(), Input: l.in.Name, Line: l.n,
-		seen: l.at, noTime: l.at.IsZero(), signal: l.signal, rule: l.ruleName(),
+		seen: l.at, noTime: l.at.IsZero(), borrowed: l.loose, signal: l.signal, rule: l.ruleName(),
 	}
 	for _, n := range l.spans {
 		e.spans = append(e.spans, place{l.in.Name, n})
@@ -39,7 +39,7 @@ func (k *linker) add(l *line, p *Process, kind Kind, cause *Event, rule string) 
 	}
 	e.origin = e
 	if cause == nil {
-		e.chain = new(Chain)
+		e.chain = new(chain)
 	} else {
 		e.chain = cause.chain
 		if rule == "" {
@@ -52,21 +52,21 @@ func (k *linker) add(l *line, p *Process, kind Kind, cause *Event, rule string) 
 	}
 	k.t.keep(e)
 	e.chain.Until = later(e.chain.Until, l.at)
-	if p != nil && (!l.about() || kind != kindOrder) && !(l.systemd && p.Name == "systemd") && l.role != reload && l.program != "kubelet" && slices.Contains([]Kind{kindSignal, kindStop, kindFailure, kindDrain, kindPhase, kindStep}, kind) { // it is not a supervisor itself that stops
+	if p != nil && (!l.about() || kind != kindOrder) && !(l.systemd && p.Name == "systemd") && l.role != reload && l.program != "kubelet" && slices.Contains([]eventKind{kindSignal, kindStop, kindFailure, kindDrain, kindPhase, kindStep}, kind) { // it is not a supervisor itself that stops
 		p.latest = e
 	}
 	return e
 }
 
 // because adds a cause to an event.
-func (e *Event) because(cause *Event, rule string) {
-	if !slices.ContainsFunc(e.Causes, func(l Link) bool { return l.Event == cause }) {
-		e.Causes = append(e.Causes, Link{cause, rule, !slices.Contains(byTime, rule)})
+func (e *event) because(cause *event, rule string) {
+	if !slices.ContainsFunc(e.Causes, func(l link) bool { return l.event == cause }) {
+		e.Causes = append(e.Causes, link{cause, rule, !slices.Contains(byTime, rule)})
 	}
 }
 
 // also notes a further line that tells the same.
-func (e *Event) also(l *line) {
+func (e *event) also(l *line) {
 	e.seen = l.at
 	if len(e.spans) < mostSpans {
 		e.spans = append(e.spans, place{l.in.Name, l.n})
@@ -79,7 +79,7 @@ func (e *Event) also(l *line) {
 // keep puts an event into its chain. If there is no room, the oldest half of
 // the chains that cost nothing makes some; if that is not enough, e is not
 // kept, though its effects still are tied to its chain.
-func (t *Timeline) keep(e *Event) {
+func (t *Timeline) keep(e *event) {
 	if t.spare <= 0 && !t.full {
 		t.forget()
 	}
@@ -90,16 +90,16 @@ func (t *Timeline) keep(e *Event) {
 		return
 	}
 	if len(c.Events) == 0 {
-		t.Chains = append(t.Chains, c)
+		t.chains = append(t.chains, c)
 	}
 	c.Events = append(c.Events, e)
 	t.spare--
 }
 
 func (t *Timeline) forget() {
-	half := (len(t.Chains) + 1) / 2
-	kept := slices.DeleteFunc(t.Chains[:half:half], func(c *Chain) bool {
-		if c.Costly() {
+	half := (len(t.chains) + 1) / 2
+	kept := slices.DeleteFunc(t.chains[:half:half], func(c *chain) bool {
+		if c.costly() {
 			return false
 		}
 		c.forgotten = true
@@ -108,23 +108,21 @@ func (t *Timeline) forget() {
 		return true
 	})
 	t.full = len(kept) == half
-	t.Chains = append(kept, t.Chains[half:]...)
+	t.chains = append(kept, t.chains[half:]...)
 }
 
 func (t *Timeline) lost(err error) {
-	if len(t.Unread) < mostUnread {
+	if t.unread++; len(t.Unread) < mostUnread {
 		t.Unread = append(t.Unread, err)
-	} else {
-		t.MoreUnread++
 	}
 }
 
 // end closes the accounts at the end of the lines.
 func (t *Timeline) end() {
-	for _, c := range t.Chains {
+	for _, c := range t.chains {
 		if c.waiting > 0 {
 			c.Open = true
-			c.waited(t.Until)
+			c.waited(t.until)
 		}
 	}
 }

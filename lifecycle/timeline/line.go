@@ -31,14 +31,15 @@ type line struct {
 	signal           string // as SIGTERM
 	status           string // of an exit: a number, or empty if a signal was the end
 	why, addr, needs string
+	said             string // by a rule, instead of msg
 	role             string
 	took             time.Duration
 	isError          bool
 	systemd          bool // what systemd says about a unit
 	attrs            map[string]string
 
-	rule  *Rule
-	kind  Kind
+	rule  *rule
+	kind  eventKind
 	spans []int // further lines that tell the same
 	loose bool  // the line does not say who wrote it, or when
 	bare  bool  // within its wrappers it is of no format
@@ -171,6 +172,9 @@ func serviceLike(unit string) bool {
 func (l *line) tidy() {
 	l.systemd = l.program == "systemd" && l.of != ""
 	l.of = unitName(l.of)
+	if id := cmp.Or(l.attrs["container"], l.attrs["id"]); l.rule != nil && l.of == "" && len(id) == 64 { // as docker and containerd name it
+		l.of = id[:12]
+	}
 	if l.program == "kubelet" || l.who == "kubelet" {
 		if c := l.attrs["container"]; c != "" {
 			l.of = c

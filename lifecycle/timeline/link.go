@@ -11,34 +11,36 @@ import (
 // knows about processes, services and sessions is bounded.
 type linker struct {
 	t         *Timeline
-	processes *recent[string, *Process]
+	processes *recent[string, *process]
 	services  *recent[string, *service] // by the name that processes share
 	names     []string                  // of the latest services, for those that have two
 	sessions  *recent[string, *session]
-	boxes     *recent[string, *Process] // by container, its main process
-	told      *recent[string, *Event]   // what a later line may repeat
+	boxes     *recent[string, *process] // by container, its main process
+	told      *recent[string, *event]   // what a later line may repeat
+	ports     *recent[string, *service] // who listens; nil if several do
 	orders    []order                   // the last few
-	stopped   *Event                    // the latest stop of any process
-	begun     *Event                    // the latest start
-	faulted   *Event                    // the latest failure that a supervisor told
+	stopped   *event                    // the latest stop of any process
+	begun     *event                    // the latest start
+	faulted   *event                    // the latest failure that a supervisor told
 	twinKey   string                    // of the line that is being taken
 }
 
 func newLinker() *linker {
 	return &linker{
 		t:         &Timeline{spare: mostEvents},
-		processes: newRecent[string, *Process](4096),
+		processes: newRecent[string, *process](4096),
 		services:  newRecent[string, *service](4096),
 		sessions:  newRecent[string, *session](16384),
-		boxes:     newRecent[string, *Process](1024),
-		told:      newRecent[string, *Event](4096),
+		boxes:     newRecent[string, *process](1024),
+		told:      newRecent[string, *event](4096),
+		ports:     newRecent[string, *service](1024),
 	}
 }
 
 // take takes the next line.
 func (k *linker) take(l *line) {
 	p, first := k.writer(l)
-	k.t.Until = later(k.t.Until, l.at)
+	k.t.until = later(k.t.until, l.at)
 	kind := l.kind
 	if l.rule != nil && k.twin(l) {
 		return
@@ -56,7 +58,9 @@ func (k *linker) take(l *line) {
 		if kind == kindStart && !l.about() {
 			k.start(l, p, p.service)
 		}
-		p.service.now = p
+		if sv := p.service; l.pid > 0 || sv.now == nil || sv.now.exit != nil { // else it is another line of that one
+			sv.now = p
+		}
 	}
 	if l.rule != nil && !l.about() && (p.exit != nil || p.crashed) && l.role != detail && (kind == kindSignal || kind == kindStop || kind == kindFailure && (p.exit == nil || l.at.After(p.exit.Time))) {
 		p.again() // it has started again, and said nothing of that
@@ -83,6 +87,8 @@ func (k *linker) take(l *line) {
 		} else {
 			k.stream(s, l, p, kind)
 		}
+	case kindListen:
+		k.listens(l, p)
 	case nothing:
 		if l.isError && l.attrs != nil && p.ending(l.at) != nil && p.exit == nil {
 			k.add(l, p, kindFailure, p.latest, "")
@@ -115,7 +121,7 @@ func (l *line) copy() string {
 }
 
 // detail notes a line that adds to an earlier event. It returns false if there is none.
-func (k *linker) detail(l *line, events ...*Event) bool {
+func (k *linker) detail(l *line, events ...*event) bool {
 	if e := k.stopped; e != nil && e.Input == l.in.Name && strings.HasPrefix(e.Process.Name, l.who) && l.after(e, serving) {
 		events = append(events, e)
 	}
@@ -129,14 +135,14 @@ func (k *linker) detail(l *line, events ...*Event) bool {
 }
 
 // balance counts what a process has opened and not closed.
-func (k *linker) balance(l *line, p *Process) {
+func (k *linker) balance(l *line, p *process) {
 	if n, by := balance(l.msg); by != 0 && (l.kind == nothing || l.kind == over) && len(p.left) < 100 {
 		p.left[n] += by
 	}
 }
 
 // starts is what is said of a start, by the process or its supervisor.
-func (k *linker) starts(l *line, p *Process, first bool) {
+func (k *linker) starts(l *line, p *process, first bool) {
 	sv := k.service(cmp.Or(l.of, p.Name))
 	switch {
 	case l.child > 1:
@@ -185,14 +191,14 @@ func (k *linker) starts(l *line, p *Process, first bool) {
 }
 
 // unseen reports whether the process in whose place p is has ended without a word.
-func (p *Process) unseen() bool {
+func (p *process) unseen() bool {
 	b := p.service.before
-	return b != nil && b != p && b.exit == nil && b.stop == nil
+	return b != nil && b != p && b.input == p.input && b.exit == nil && b.stop == nil
 }
 
 // start is the first line of a process, or what a supervisor says of its start:
 // the one that comes first is the event, if it follows an end.
-func (k *linker) start(l *line, p *Process, sv *service) {
+func (k *linker) start(l *line, p *process, sv *service) {
 	next := sv.follow(p, l.at)
 	if next == nil {
 		return
@@ -226,7 +232,7 @@ func (k *linker) start(l *line, p *Process, sv *service) {
 // unanswered returns what has no answer since an earlier stop: what happens now to the
 // same service, or to a session, belongs to that. Not for ever: a session may
 // never come back.
-func (k *linker) unanswered(l *line, name string, p *Process) (*Event, string) {
+func (k *linker) unanswered(l *line, name string, p *process) (*event, string) {
 	session := l.session
 	if p != nil {
 		session = cmp.Or(session, p.Session)
@@ -244,7 +250,7 @@ func (k *linker) unanswered(l *line, name string, p *Process) (*Event, string) {
 }
 
 // stop is why a process ends: a signal, or that it wants to.
-func (k *linker) stop(l *line, p *Process) {
+func (k *linker) stop(l *line, p *process) {
 	if l.role == detail {
 		k.detail(l, p.stop)
 		return
@@ -277,7 +283,7 @@ func (k *linker) stop(l *line, p *Process) {
 
 // why returns the cause of p's stop or end: what comes after its stop is an effect
 // of that, but for a signal, which has a sender.
-func (k *linker) why(l *line, p *Process, kind Kind, failed bool) (*Event, string) {
+func (k *linker) why(l *line, p *process, kind eventKind, failed bool) (*event, string) {
 	sent, ending := k.sent(l, p), p.ending(l.at)
 	switch {
 	case sent != nil && (ending == nil || kind == kindSignal || l.rule != nil && kind == kindExit && sent.Time.Sub(ending.Time) > early):
@@ -307,10 +313,10 @@ func (l *line) relapse() time.Duration {
 }
 
 // reason is why the children of a process end.
-func (p *Process) reason() *Event { return cmp.Or(p.stop, p.reload) }
+func (p *process) reason() *event { return cmp.Or(p.stop, p.reload) }
 
 // ends notes that p is ending, because of e.
-func (k *linker) ends(p *Process, e *Event) {
+func (k *linker) ends(p *process, e *event) {
 	if p.stop == nil || e.Kind == kindFailure {
 		p.stop = e
 	}
@@ -321,15 +327,15 @@ func (k *linker) ends(p *Process, e *Event) {
 }
 
 // wait is the time between an end and a start, or between two runs of a task.
-func (k *linker) wait(l *line, p *Process) {
+func (k *linker) wait(l *line, p *process) {
 	if l.rule != nil && k.again(l, p) {
 		return
 	}
 	sv := k.service(cmp.Or(l.of, p.Name))
 	at, cause, rule := &p.retry, p.started, byLife
 	switch {
-	case l.needs != "" && l.after(p.lost, follow):
-		at, cause, rule = &p.retry, p.lost, byLost
+	case l.needs != "" && l.after(p.lostLast(), follow):
+		at, cause, rule = &p.retry, p.lostLast(), byLost
 	case p.waiting != nil:
 		at, cause, rule = &p.waiting, p.waiting, ""
 	case l.of != "" && sv.next != nil && sv.next.Kind == kindWait && l.rule != nil && l.after(sv.next, passing):

@@ -3,25 +3,27 @@ package timeline
 import (
 	"cmp"
 	"slices"
-	"strings"
 	"time"
 )
 
 // An order is a signal on its way.
 type order struct {
-	*Event
+	*event
 	signal string
-	to     *Process // if it is known
+	to     *process // if it is known
 	of     *service // if it is for a service, not for a process alone
 	at     *service // the one that it is about, in any case
-	all    *Process // whose children it is for
+	all    *process // whose children it is for
 }
 
 // order is a signal, or a stop, for another process.
-func (k *linker) order(l *line, p *Process) {
+func (k *linker) order(l *line, p *process) {
 	o := order{signal: l.signal, to: k.target(l, p)}
 	if o.to == p && l.rule != nil {
 		o.to, o.all = nil, p
+	}
+	if o.to == nil && o.all == nil && l.rule != nil && abrupt(l.signal) && !l.systemd && l.of != "" {
+		o.to = k.subject(l, p)
 	}
 	if l.of != "" && (l.child == 0 || l.systemd) {
 		o.of = k.service(l.of)
@@ -39,12 +41,13 @@ func (k *linker) order(l *line, p *Process) {
 	cause, rule := k.passed(l, passing, func(b order) bool {
 		return b.Process != p && (b.to != nil && b.to == o.to || b.at != nil && b.at == o.at)
 	}), byOrder
+	if cause == nil && l.systemd && l.signal == "SIGKILL" && (o.of == nil || o.of.ordered == nil) {
+		cause, rule = k.passed(l, 2*passing, func(b order) bool { return b.Process.Name == "kernel" }), byKernel
+	}
 	switch {
 	case cause != nil:
-	case o.of != nil && l.after(o.of.ordered, follow) && o.of.ordered.Process == p:
-		cause, rule = o.of.ordered, byDisobeyed
-	case l.rule != nil && l.signal == "SIGKILL" && o.of != nil && l.systemd && k.oom(l) != nil:
-		cause, rule = k.oom(l), byKernel
+	case o.at != nil && l.after(o.at.ordered, follow) && o.at.ordered.Process == p:
+		cause, rule = o.at.ordered, byDisobeyed
 	case p.childBad != nil && o.all == p && l.after(p.childBad, sending):
 		cause, rule = p.childBad, byChild
 	case l.after(p.fault, follow) && (p.faultOf == "" || p.faultOf == l.of):
@@ -62,11 +65,11 @@ func (k *linker) order(l *line, p *Process) {
 		}
 		cause, rule = k.unanswered(l, cmp.Or(l.of, name), o.to)
 	}
-	o.Event = k.add(l, p, kindOrder, cause, rule)
+	o.event = k.add(l, p, kindOrder, cause, rule)
 	if l.rule != nil && o.to != nil && o.to != p {
-		o.Event.about = o.to.Label()
+		o.event.about = o.to.Label()
 		if abrupt(l.signal) && !l.systemd { // whose manager tells of its end
-			o.to.fails(o.Event)
+			o.to.fails(o.event)
 			o.counted = true
 		}
 	}
@@ -75,22 +78,26 @@ func (k *linker) order(l *line, p *Process) {
 		k.orders = slices.Delete(k.orders, 0, 32)
 	}
 	if o.of != nil && l.rule != nil {
-		o.of.ordered = o.Event
+		o.of.ordered = o.event
 		if o.of.next == nil || o.of.next.Kind == kindStart {
-			o.of.next, o.of.from = o.Event, nil
+			o.of.next, o.of.from = o.event, nil
 		}
-		o.of.stop = o.Event
-		k.stopped = o.Event
+		o.of.stop = o.event
+		k.stopped = o.event
 	}
 }
 
 // same returns the order that l tells again: of one writer, about the same one.
-func (k *linker) same(l *line, p *Process, o order) *Event {
+func (k *linker) same(l *line, p *process, o order) *event {
 	if l.rule == nil {
 		return nil
 	}
-	for i, b := range slices.Backward(k.orders) {
-		if b.Process != p || l.at.Sub(b.Time) > passing {
+	for _, b := range slices.Backward(k.orders) {
+		within := passing
+		if b.signal == "" && b.rule == l.rule.Name {
+			within = sending
+		}
+		if b.Process != p || l.at.Sub(b.Time) > within {
 			continue
 		}
 		sameOf := b.of != nil && (b.of == o.of || l.of != "" && b.of == k.service(l.of))
@@ -98,38 +105,26 @@ func (k *linker) same(l *line, p *Process, o order) *Event {
 			continue
 		}
 		if sameOf || b.to != nil && b.to == o.to {
-			if b.signal == o.signal || b.signal == "" && l.rule.Name != b.rule && (l.signal == "SIGKILL" && strings.Contains(b.Text, "timed out")) {
-				k.orders[i].signal = o.signal
-				return b.Event
+			if b.signal == o.signal {
+				return b.event
 			}
 		}
 	}
 	return nil
 }
 
-// oom returns the kernel's kill that a supervisor's line is about, as far as time
-// tells.
-func (k *linker) oom(l *line) *Event {
-	for _, b := range slices.Backward(k.orders) {
-		if b.Process.Name == "kernel" && l.at.Sub(b.Time) <= 2*time.Second {
-			return b.Event
-		}
-	}
-	return nil
-}
-
 // passed returns the latest order of l's signal that fits.
-func (k *linker) passed(l *line, within time.Duration, fits func(order) bool) *Event {
+func (k *linker) passed(l *line, within time.Duration, fits func(order) bool) *event {
 	for _, b := range slices.Backward(k.orders) {
 		if l.at.Sub(b.Time) <= within && (b.signal == l.signal || b.signal == "" || l.signal == "") && fits(b) {
-			return b.Event
+			return b.event
 		}
 	}
 	return nil
 }
 
 // sent returns the order that was for p.
-func (k *linker) sent(l *line, p *Process) *Event {
+func (k *linker) sent(l *line, p *process) *event {
 	within := sending
 	if l.kind == kindExit && l.rule != nil {
 		within = 2 * serving

@@ -12,24 +12,24 @@ import (
 // A service is the processes of one name.
 type service struct {
 	name    string
-	now     *Process // the one that began last
-	before  *Process // that said so itself
-	stop    *Event   // the latest
-	ordered *Event   // the latest order for it
-	next    *Event   // what the next start follows; nil once it has
-	from    *Process // whose end that is
+	now     *process // the one that began last
+	before  *process // that said so itself
+	stop    *event   // the latest
+	ordered *event   // the latest order for it
+	next    *event   // what the next start follows; nil once it has
+	from    *process // whose end that is
 	more    []end    // of other processes at the same time, which starts follow in turn
 	up      time.Time
 	runs    bool // systemd has started it, and not only a job
 }
 
 type end struct {
-	*Event
-	p *Process
+	*event
+	p *process
 }
 
 // ended notes an end, which the next start follows.
-func (sv *service) ended(p *Process, e *Event) {
+func (sv *service) ended(p *process, e *event) {
 	if sv.next != nil && sv.from != nil && sv.from != p && sv.next.Kind == kindExit && e.Kind == kindExit && len(sv.more) < 64 {
 		sv.more = append(sv.more, end{e, p})
 		return
@@ -44,12 +44,12 @@ func (sv *service) ended(p *Process, e *Event) {
 func (sv *service) took() {
 	sv.next, sv.from = nil, nil
 	if len(sv.more) > 0 {
-		sv.next, sv.from, sv.more = sv.more[0].Event, sv.more[0].p, sv.more[1:]
+		sv.next, sv.from, sv.more = sv.more[0].event, sv.more[0].p, sv.more[1:]
 	}
 }
 
 // follow returns what a start at this time follows: it is not that of p's own end.
-func (sv *service) follow(p *Process, at time.Time) *Event {
+func (sv *service) follow(p *process, at time.Time) *event {
 	if sv.next == nil || sv.from == p || at.Sub(sv.next.Time) > follow {
 		return nil
 	}
@@ -92,23 +92,23 @@ func describes(text, name string) bool {
 
 // process returns the process of a key. One that has exited is another one's,
 // which was given its number.
-func (k *linker) process(key, name string, pid int, at time.Time) *Process {
+func (k *linker) process(key, name string, pid int, at time.Time) *process {
 	p, ok := k.processes.get(key)
 	if !ok || p.exit != nil && (at.IsZero() || at.Sub(p.exit.Time) > passing) && !strings.HasPrefix(key, "pid ") || p != nil && p.exit != nil && at.Sub(p.exit.Time) > reuse {
-		p = &Process{Name: name, PID: pid, key: key, service: k.service(name), left: map[noun]int{}}
+		p = &process{Name: name, PID: pid, key: key, service: k.service(name), left: map[noun]int{}}
 		k.processes.put(key, p)
 	}
 	return p
 }
 
 // writer returns the process that wrote a line, and whether it is the first one.
-func (k *linker) writer(l *line) (p *Process, first bool) {
+func (k *linker) writer(l *line) (p *process, first bool) {
 	name := cmp.Or(l.who, baseName(l.in.Name))
 	at := l.at
 	if l.msg == "run ended" { // the next run has written it for one that died
 		at = time.Time{}.Add(time.Nanosecond)
 	}
-	var parent *Process
+	var parent *process
 	own := l.role == worker && (l.child == 0 || l.child == l.pid)
 	if own {
 		parent = k.service(name).now
@@ -117,7 +117,7 @@ func (k *linker) writer(l *line) (p *Process, first bool) {
 	key := l.in.process(l)
 	if l.rule == nil && l.pid > 1 {
 		if p, ok := k.processes.get(key); ok && p.exit != nil && at.Sub(p.exit.Time) > passing {
-			k.processes.put(key, &Process{Name: name, PID: l.pid, key: key, service: k.service(name), left: map[noun]int{}})
+			k.processes.put(key, &process{Name: name, PID: l.pid, key: key, service: k.service(name), left: map[noun]int{}})
 		}
 	}
 	p = k.process(key, name, l.pid, at)
@@ -134,7 +134,7 @@ func (k *linker) writer(l *line) (p *Process, first bool) {
 		if l.box != "" && !own && !l.loose {
 			k.boxes.put(l.box, p)
 		}
-		p.first = l.at
+		p.first, p.input = l.at, l.in.number
 		if l.of == "" && l.child == 0 {
 			p.Session = l.session
 		}
@@ -152,7 +152,7 @@ func (l *line) about() bool {
 
 // target returns the process that a line is about: its writer, unless it names
 // another one, which may be nil if it is not known.
-func (k *linker) target(l *line, p *Process) *Process {
+func (k *linker) target(l *line, p *process) *process {
 	switch {
 	case l.child > 1 && l.child == l.pid:
 		return p
@@ -181,7 +181,7 @@ func (k *linker) target(l *line, p *Process) *Process {
 }
 
 // subject is target, made if it is not known.
-func (k *linker) subject(l *line, p *Process) *Process {
+func (k *linker) subject(l *line, p *process) *process {
 	if q := k.target(l, p); q != nil {
 		return q
 	}
@@ -192,34 +192,34 @@ func (k *linker) subject(l *line, p *Process) *Process {
 }
 
 // after reports whether a line comes after an event, and not long after.
-func (l *line) after(e *Event, within time.Duration) bool {
+func (l *line) after(e *event, within time.Duration) bool {
 	return e != nil && l.at.Sub(e.Time) <= within
 }
 
 func (l *line) within(t time.Time, d time.Duration) bool { return l.at.Sub(t) <= d }
 
-// A Process is one that wrote lines, or that lines are about.
-type Process struct {
+// A process is one that wrote lines, or that lines are about.
+type process struct {
 	Name    string
 	PID     int    // 0 if it is not known
 	Session string // whose own process it is; "" for a server
 
 	key                string
+	input              int       // of its first line
 	first, last        time.Time // of its lines
 	service            *service
-	parent             *Process
-	stop, drain, phase *Event // why it ends, and what it has come to
-	latest             *Event // since then
-	exit, started      *Event
-	reload             *Event // the latest, which ends its children
-	childBad           *Event // the latest bad end of a child
-	fault              *Event // the latest failure that it told
+	parent             *process
+	stop, drain, phase *event // why it ends, and what it has come to
+	latest             *event // since then
+	exit, started      *event
+	reload             *event // the latest, which ends its children
+	childBad           *event // the latest bad end of a child
+	fault              *event // the latest failure that it told
 	faultOf            string // and of what
-	lost               *Event // the latest loss of what it depends on
-	needs              string // and its name
+	lost               []loss // of what it depends on, until they are back
 	lastStart, up      time.Time
-	waiting            *Event       // while its start is put off: the end before it, or its latest wait
-	retry              *Event       // its latest wait while it runs
+	waiting            *event       // while its start is put off: the end before it, or its latest wait
+	retry              *event       // its latest wait while it runs
 	left               map[noun]int // what it has opened and not closed
 	failed             bool
 	crashed            bool // by what it wrote
@@ -227,7 +227,7 @@ type Process struct {
 }
 
 // Label is the name of the process, with what tells it from others of that name.
-func (p *Process) Label() string {
+func (p *process) Label() string {
 	switch {
 	case p.Session != "" && p.Session != p.Name:
 		return p.Name + " " + p.Session
@@ -238,14 +238,14 @@ func (p *Process) Label() string {
 }
 
 // again forgets the end of a process whose number, or lack of one, the next has.
-func (p *Process) again() {
+func (p *process) again() {
 	p.exit, p.stop, p.latest, p.started, p.drain, p.phase, p.fault = nil, nil, nil, nil, nil, nil, nil
 	p.failed, p.crashed = false, false
 	p.service.next, p.service.from = nil, nil
 }
 
 // fails counts a process that failed, once.
-func (p *Process) fails(e *Event) {
+func (p *process) fails(e *event) {
 	if !p.failed {
 		p.failed = true
 		e.chain.Failures++
@@ -253,7 +253,7 @@ func (p *Process) fails(e *Event) {
 }
 
 // ending returns the latest event of p's stop, unless it went on after that.
-func (p *Process) ending(at time.Time) *Event {
+func (p *process) ending(at time.Time) *event {
 	if p.latest == nil || at.Sub(p.latest.Time) > follow {
 		return nil
 	}

@@ -1,4 +1,4 @@
-package timeline_test
+package timeline
 
 import (
 	"bytes"
@@ -17,7 +17,6 @@ import (
 	"testing/iotest"
 	"time"
 
-	"github.com/evenkeel-go/evenkeel/lifecycle/timeline"
 	"github.com/evenkeel-go/evenkeel/restart"
 )
 
@@ -45,7 +44,7 @@ func TestUnread(t *testing.T) {
 		in.WriteString(line + "\n")
 	}
 	broken := io.MultiReader(strings.NewReader(in.String()), iotest.ErrReader(errors.New("disk gone")))
-	tl := timeline.Read(timeline.Input{Name: "a.jsonl", Reader: broken})
+	tl := Read(Input{Name: "a.jsonl", Reader: broken})
 	var got []string
 	for _, u := range tl.Unread {
 		got = append(got, u.Error())
@@ -57,12 +56,12 @@ func TestUnread(t *testing.T) {
 	if !slices.EqualFunc(got, want, strings.HasPrefix) {
 		t.Errorf("unread\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
-	if tl.Lines != 9 || len(tl.Chains) != 1 || len(tl.Chains[0].Events) != 3 {
-		t.Errorf("%d lines\n%s", tl.Lines, text(t, tl))
+	if tl.lines != 9 || len(tl.chains) != 1 || len(tl.chains[0].Events) != 3 {
+		t.Errorf("%d lines\n%s", tl.lines, written(t, tl))
 	}
-	many := timeline.Read(lines("b", strings.Repeat(good+" x\n", 1000)))
-	if len(many.Unread) != 100 || many.MoreUnread != 900 {
-		t.Errorf("%d unread and %d more", len(many.Unread), many.MoreUnread)
+	many := Read(lines("b", strings.Repeat(good+" x\n", 1000)))
+	if n := len(many.Unread); n != 101 || many.Unread[100].Error() != "and 900 lines more" {
+		t.Errorf("%d unread: %v", n, many.Unread[n-1])
 	}
 }
 
@@ -75,7 +74,7 @@ func TestMerge(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := strings.Split(strings.TrimSpace(string(b)), "\n")
-	want := text(t, timeline.Read(lines("one", string(b))))
+	want := written(t, Read(lines("one", string(b))))
 	for seed := range uint64(20) {
 		r := rand.New(rand.NewPCG(seed, 0))
 		files := make([]strings.Builder, 5)
@@ -83,12 +82,12 @@ func TestMerge(t *testing.T) {
 			_, pid, _ := strings.Cut(l, `"pid":`)
 			fmt.Fprintln(&files[int(pid[3]+pid[2])%len(files)], l)
 		}
-		var inputs []timeline.Input
+		var inputs []Input
 		for i := range files {
 			inputs = append(inputs, lines(fmt.Sprint(i), files[i].String()))
 		}
 		r.Shuffle(len(inputs), func(i, j int) { inputs[i], inputs[j] = inputs[j], inputs[i] })
-		if got := text(t, timeline.Read(inputs...)); got != want {
+		if got := written(t, Read(inputs...)); got != want {
 			t.Fatalf("seed %d: over inputs\n%s\nwant\n%s", seed, got, want)
 		}
 		mixed := slices.Clone(all)
@@ -100,16 +99,16 @@ func TestMerge(t *testing.T) {
 				mixed[i], mixed[i+1] = mixed[i+1], mixed[i]
 			}
 		}
-		if got := text(t, timeline.Read(lines("one", strings.Join(mixed, "\n")))); got != want {
+		if got := written(t, Read(lines("one", strings.Join(mixed, "\n")))); got != want {
 			t.Fatalf("seed %d: mixed\n%s\nwant\n%s", seed, got, want)
 		}
 	}
-	tl := timeline.Read(lines("log", `
+	tl := Read(lines("log", `
 {"time":"2026-05-20T10:00:05Z","msg":"stop","pid":4,"signal":"terminated"}
 {"time":"2026-05-20T10:00:03Z","msg":"drain began","pid":4}
 `), lines("other", `{"time":"2026-05-20T10:00:04Z","msg":"stop","pid":5,"signal":"terminated"}`))
-	if len(tl.Chains) != 2 || tl.Chains[0].Events[0].Process.PID != 5 || len(tl.Chains[1].Events) != 2 {
-		t.Errorf("a clock that was set back:\n%s", text(t, tl))
+	if len(tl.chains) != 2 || tl.chains[0].Events[0].Process.PID != 5 || len(tl.chains[1].Events) != 2 {
+		t.Errorf("a clock that was set back:\n%s", written(t, tl))
 	}
 }
 
@@ -117,7 +116,7 @@ func TestMerge(t *testing.T) {
 // lines within; systemd's lines are about a unit, whatever wrote it.
 func TestJournal(t *testing.T) {
 	message := fmt.Sprint([]byte(`{"time":"2026-05-20T10:00:05.5Z","msg":"task failed","g":{"a":1,"b":{"c":true}},"error":"é"}`))
-	tl := timeline.Read(lines("j", `
+	tl := Read(lines("j", `
 {"__REALTIME_TIMESTAMP":"1779271200000000","_PID":"1","SYSLOG_IDENTIFIER":"systemd","UNIT":"web.service","MESSAGE":"Started web.service - Web."}
 {"__REALTIME_TIMESTAMP":"1779271206000000","_PID":"70","_SYSTEMD_UNIT":"web.service","MESSAGE":`+strings.ReplaceAll(message, " ", ",")+`}
 {"__REALTIME_TIMESTAMP":"1779271207000000","_SOURCE_REALTIME_TIMESTAMP":"1779271206500000","_PID":"70","_SYSTEMD_UNIT":"web.service","PRIORITY":"3","MESSAGE":["two","values"]}
@@ -127,7 +126,7 @@ func TestJournal(t *testing.T) {
 {"__REALTIME_TIMESTAMP":"1779271211000000","_PID":"1","SYSLOG_IDENTIFIER":"systemd","UNIT":"web.service","MESSAGE":"Starting web.service - Web..."}
 `))
 	var got []string
-	for _, c := range tl.Chains {
+	for _, c := range tl.chains {
 		for _, e := range c.Events {
 			if !e.Until.IsZero() {
 				e.Text += " for " + e.Until.Sub(e.Time).String()
@@ -137,7 +136,7 @@ func TestJournal(t *testing.T) {
 	}
 	want := []string{"5500 web 70 task failed: é [error=é g.a=1 g.b.c=true]", "6500 web 70 two values []", "9000 web 70 web.service: Main process exited, code=killed, status=9/KILL [UNIT=web.service]",
 		"10000 systemd web.service: Scheduled restart job, restart counter is at 1 for 1s [UNIT=web.service]", "11000 systemd Starting web.service [UNIT=web.service]"}
-	if !slices.Equal(got, want) || len(tl.Unread) > 0 || tl.Lines != 7 {
+	if !slices.Equal(got, want) || len(tl.Unread) > 0 || tl.lines != 7 {
 		t.Errorf("%q, unread %v\nwant %q", got, tl.Unread, want)
 	}
 }
@@ -153,8 +152,8 @@ func TestLedger(t *testing.T) {
 {"time":"2026-05-20T10:00:09.2Z","msg":"task failed","pid":4000,"who":"web","task":"poll","error":"no network"}
 {"time":"2026-05-20T10:00:11.2Z","msg":"up","pid":4001,"who":"web"}
 `)
-	tl := timeline.Read(ledger, log)
-	got := text(t, tl)
+	tl := Read(ledger, log)
+	got := written(t, tl)
 	for _, want := range []string{"web 4000  task failed poll: no network", "web 4000  run ended: failed after 10s, cut 3, 1 again", "web 4001  run began after a wait of 1s"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in\n%s", want, got)
@@ -164,10 +163,10 @@ func TestLedger(t *testing.T) {
 2026-05-20T10:00:00.100Z  0      0s      4000  30s     died  0
 `)
 	log = lines("init.jsonl", `{"time":"2026-05-20T10:00:05Z","msg":"exited","pid":3,"who":"init","of":"web","child":4000,"signal":"killed"}`)
-	if tl := timeline.Read(ledger, log); len(tl.Chains) != 1 || len(tl.Chains[0].Events) != 1 {
-		t.Errorf("a run that died is one end:\n%s", text(t, tl))
+	if tl := Read(ledger, log); len(tl.chains) != 1 || len(tl.chains[0].Events) != 1 {
+		t.Errorf("a run that died is one end:\n%s", written(t, tl))
 	}
-	if bad := timeline.Read(lines("x", "BEGAN  LEVEL  WAITED  PID  LASTED  END  CUT\nnow    0      0s      1\n")); len(bad.Unread) != 1 {
+	if bad := Read(lines("x", "BEGAN  LEVEL  WAITED  PID  LASTED  END  CUT\nnow    0      0s      1\n")); len(bad.Unread) != 1 {
 		t.Errorf("unread: %v", bad.Unread)
 	}
 }
@@ -199,22 +198,22 @@ func TestRealLedger(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct {
-		in    timeline.Input
+		in    Input
 		lines int
 		want  []string
 	}{
 		{lines("web.ledger", table), 4, []string{"run ended: failed after"}},
 		{lines("web.jsonl", out.String()), 5, []string{"level 1: failed", "sessions cut again: 2", fmt.Sprintf("lock wait: held by pid %d since", os.Getpid())}},
 	} {
-		tl := timeline.Read(tt.in)
-		got := text(t, tl)
-		for _, c := range tl.Chains {
+		tl := Read(tt.in)
+		got := written(t, tl)
+		for _, c := range tl.chains {
 			for _, e := range c.Events {
 				got += e.Text + "\n"
 			}
 		}
-		if tl.Lines != tt.lines || len(tl.Unread) > 0 {
-			t.Errorf("%s: %d lines, want %d, unread %v", tt.in.Name, tl.Lines, tt.lines, tl.Unread)
+		if tl.lines != tt.lines || len(tl.Unread) > 0 {
+			t.Errorf("%s: %d lines, want %d, unread %v", tt.in.Name, tl.lines, tt.lines, tl.Unread)
 		}
 		for _, want := range tt.want {
 			if !strings.Contains(got, want) {
@@ -275,20 +274,20 @@ func TestBounded(t *testing.T) {
 		}
 		restarts(l, i)
 	}
-	tl := timeline.Read(
-		timeline.Input{Name: "a", Reader: &log{n: n, more: watch}},
-		timeline.Input{Name: "b", Reader: &log{n: n, more: func(l *log, i int) {
+	tl := Read(
+		Input{Name: "a", Reader: &log{n: n, more: watch}},
+		Input{Name: "b", Reader: &log{n: n, more: func(l *log, i int) {
 			l.line(i, 300, `"msg":"stop","pid":%d,"who":"job","cause":"done"`, 1e6+i)
 			l.line(i, 301, `"msg":"exited","pid":3,"who":"init","of":"job","child":%d,"status":0`, int(1e6)+i)
 		}}})
 	events := 0
-	for _, c := range tl.Chains {
+	for _, c := range tl.chains {
 		events += len(c.Events)
 	}
-	if full > half+half/8 || events > 5000 || !strings.Contains(text(t, tl), "further events left out") {
+	if full > half+half/8 || events > 5000 || !strings.Contains(written(t, tl), "further events left out") {
 		t.Errorf("%d KB in use in the middle, %d KB at the end; %d events kept", half>>10, full>>10, events)
 	}
-	t.Logf("%d lines, %d MB in use", tl.Lines, full>>20)
+	t.Logf("%d lines, %d MB in use", tl.lines, full>>20)
 }
 
 func BenchmarkRead(b *testing.B) {
@@ -296,5 +295,5 @@ func BenchmarkRead(b *testing.B) {
 	var one log
 	restarts(&one, 0)
 	b.SetBytes(int64(one.Len()))
-	timeline.Read(timeline.Input{Name: "a", Reader: &log{n: b.N, more: restarts}})
+	Read(Input{Name: "a", Reader: &log{n: b.N, more: restarts}})
 }

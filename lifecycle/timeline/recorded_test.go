@@ -1,4 +1,4 @@
-package timeline_test
+package timeline
 
 import (
 	"bytes"
@@ -8,13 +8,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/evenkeel-go/evenkeel/lifecycle/timeline"
 )
 
 // outcome is a timeline as the recordings' tables have it: a line for each event,
 // with its place, and the places and kinds of its causes.
-func outcome(t *testing.T, tl *timeline.Timeline) string {
+func outcome(t *testing.T, tl *Timeline) string {
 	t.Helper()
 	var b bytes.Buffer
 	if err := tl.WriteJSON(&b); err != nil {
@@ -84,7 +82,7 @@ func TestRecorded(t *testing.T) {
 				t.Fatal(err)
 			}
 			done, events, ok := strings.Cut(string(want), "\n\n")
-			got := outcome(t, timeline.Read(timeline.Input{Name: strings.TrimSuffix(filepath.Base(name), ".log"), Reader: bytes.NewReader(log)}))
+			got := outcome(t, Read(Input{Name: strings.TrimSuffix(filepath.Base(name), ".log"), Reader: bytes.NewReader(log)}))
 			if *update {
 				if err := os.WriteFile(table, []byte(done+"\n\n"+got), 0o666); err != nil {
 					t.Fatal(err)

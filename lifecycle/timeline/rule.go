@@ -11,10 +11,11 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
-// A Rule says what a message of a program means.
-type Rule struct {
+// A rule says what a message of a program means.
+type rule struct {
 	Name string `json:"name"`
 	From string `json:"from,omitempty"` // programs or formats, separated by spaces; empty for any
 
@@ -29,16 +30,22 @@ type Rule struct {
 	// addr and needs (the dependency that was lost).
 	Match string `json:"match"`
 
-	Kind  Kind              `json:"kind"`
+	Kind  eventKind         `json:"kind"`
 	Level string            `json:"level,omitempty"` // the least, as far as the line has one: info, warn or error
-	Set   map[string]string `json:"set,omitempty"`   // fields that are always the same. role: worker, reload, sole or detail
+	Set   map[string]string `json:"set,omitempty"`   // fields that are always the same. role: worker, reload, sole or detail; text instead of the message
+
+	// Early is how much earlier than the line its effects may stand, as "1s": a
+	// supervisor that polls tells late of an end. Empty means 100ms for orders and for
+	// ends by SIGKILL, SIGSEGV, SIGABRT and SIGBUS, and nothing for the rest.
+	Early string `json:"early,omitempty"`
 
 	Example string `json:"example"`         // a line, tried when the rule is compiled
 	Gives   string `json:"gives,omitempty"` // its fields: "child=21 signal=SIGKILL"
 
-	re   *regexp.Regexp
-	from []string
-	has  []string // Has, in lower case
+	re    *regexp.Regexp
+	from  []string
+	has   []string // Has, in lower case
+	early time.Duration
 }
 
 // The roles of the process that a rule is about.
@@ -50,7 +57,7 @@ const (
 )
 
 // compile makes a rule ready. Its example is tried by try.
-func (r *Rule) compile() error {
+func (r *rule) compile() error {
 	fail := func(format string, args ...any) error {
 		return fmt.Errorf("timeline: rule %s: "+format, append([]any{r.Name}, args...)...)
 	}
@@ -66,6 +73,13 @@ func (r *Rule) compile() error {
 	if !slices.Contains([]string{"", "info", "warn", "error"}, r.Level) {
 		return fail("level: %q is none of info, warn and error", r.Level)
 	}
+	if r.Early != "" {
+		d, err := time.ParseDuration(r.Early)
+		if err != nil || d < 0 || d > time.Minute {
+			return fail("early: %q is not a duration from 0 to 1m", r.Early)
+		}
+		r.early = d
+	}
 	re, err := regexp.Compile(r.Match)
 	if err != nil {
 		return fail("%w", err)
@@ -78,7 +92,7 @@ func (r *Rule) compile() error {
 		names = append(names, name)
 	}
 	for _, name := range names {
-		if !slices.Contains([]string{"", "child", "of", "signal", "status", "session", "why", "addr", "needs", "role", "who", "pid"}, name) {
+		if !slices.Contains([]string{"", "child", "of", "signal", "status", "session", "why", "addr", "needs", "role", "who", "pid", "text"}, name) {
 			return fail("there is no field %s", name)
 		}
 	}
@@ -87,7 +101,7 @@ func (r *Rule) compile() error {
 }
 
 // try tells whether a rule finds itself in its example.
-func (t *tables) try(r *Rule) error {
+func (t *tables) try(r *rule) error {
 	l, _, err := t.parse(r.Example)
 	if err == nil {
 		t.classify(l)
@@ -120,7 +134,7 @@ func (l *line) gained() string {
 }
 
 // meant reports whether a rule is about lines such as l, whatever they say.
-func (r *Rule) meant(l *line) bool {
+func (r *rule) meant(l *line) bool {
 	if len(r.from) > 0 && !slices.ContainsFunc(r.from, func(f string) bool {
 		return f == l.program || f == l.format || f == l.who || strings.HasPrefix(l.program, f+"-") || strings.HasPrefix(l.who, f+"-")
 	}) {
@@ -131,7 +145,7 @@ func (r *Rule) meant(l *line) bool {
 }
 
 // apply fills in l from its message, if the rule matches it.
-func (r *Rule) apply(l *line) bool {
+func (r *rule) apply(l *line) bool {
 	at := r.re.FindStringSubmatch(l.msg)
 	if at == nil {
 		return false
@@ -160,6 +174,8 @@ func (r *Rule) apply(l *line) bool {
 			l.needs = v
 		case "role":
 			l.role = v
+		case "text":
+			l.said = v
 		}
 	}
 	for name, v := range r.Set {
@@ -184,14 +200,14 @@ func (r *Rule) apply(l *line) bool {
 
 // tables are the formats and rules of one reading.
 type tables struct {
-	formats []Format
-	rules   []Rule
+	formats []format
+	rules   []rule
 	scan    *scanner
 }
 
 // newTables compiles the tables, with the user's own before the others.
 func newTables(own Tables) (*tables, error) {
-	t := &tables{formats: slices.Concat(own.Formats, formats), rules: slices.Concat(own.Rules, ruleTable())}
+	t := &tables{formats: slices.Concat(own.formats, formats), rules: slices.Concat(own.rules, ruleTable())}
 	for i := range t.formats {
 		if err := t.formats[i].compile(); err != nil {
 			return nil, err
@@ -203,7 +219,7 @@ func newTables(own Tables) (*tables, error) {
 		}
 	}
 	t.scan = newScanner(t.rules)
-	for i := range own.Rules { // those of the table are tried by a test
+	for i := range own.rules { // those of the table are tried by a test
 		if err := t.try(&t.rules[i]); err != nil {
 			return nil, err
 		}
@@ -215,24 +231,29 @@ func newTables(own Tables) (*tables, error) {
 var standard = sync.OnceValues(func() (*tables, error) { return newTables(Tables{}) })
 
 // Tables are formats and rules that a user adds to those of the package. They are
-// tried first.
+// tried first. The zero value has none.
 type Tables struct {
-	Formats []Format `json:"formats"`
-	Rules   []Rule   `json:"rules"`
+	formats []format
+	rules   []rule
 }
 
-// LoadTables reads Tables from JSON, and tries the example of each.
+// LoadTables reads Tables from JSON, and tries the example of each. docs/timeline.md
+// has the fields.
 func LoadTables(r io.Reader) (*Tables, error) {
 	d := json.NewDecoder(r)
 	d.DisallowUnknownFields()
-	var own Tables
+	var own struct {
+		Formats []format `json:"formats"`
+		Rules   []rule   `json:"rules"`
+	}
 	if err := d.Decode(&own); err != nil {
 		return nil, fmt.Errorf("timeline: rules: %w", err)
 	}
-	if _, err := newTables(own); err != nil {
+	t := &Tables{own.Formats, own.Rules}
+	if _, err := newTables(*t); err != nil {
 		return nil, err
 	}
-	return &own, nil
+	return t, nil
 }
 
 // severity orders levels: 0 for none, 2 debug, 3 info, 4 warn, 5 error.

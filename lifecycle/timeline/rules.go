@@ -33,6 +33,9 @@ const (
 	bySibling   = "another child of its parent had crashed"
 	byFault     = "the failure that the same program reports"
 	byNeed      = "what it depends on was stopping, by its name"
+	byAddr      = "what listens at its address was stopping"
+	byAddrChild = "a child of what listens at its address had ended"
+	byAddrBack  = "what listens at its address is back"
 	byLost      = "the connection had been lost"
 	byBack      = "what it depends on is back, by its name"
 	byLatest    = "the latest stop, within 10 s"
@@ -57,7 +60,7 @@ const (
 
 // follows is the rule by which what happens to a process, or to the one in its
 // place, follows what happened before.
-func follows(kind Kind, cause *Event) string {
+func follows(kind eventKind, cause *event) string {
 	part := kind == kindDrain || kind == kindPhase || kind == kindStep
 	switch {
 	case cause.Kind == kindWait:

@@ -1,7 +1,7 @@
 package timeline
 
 // Servers and supervisors, each in its own words.
-var serverRules = []Rule{
+var serverRules = []rule{
 	{Name: "gunicorn starts", From: "gunicorn", Has: "Starting gunicorn", Kind: kindStart, Set: map[string]string{"role": sole}, Match: `^Starting gunicorn`,
 		Example: "[2020-09-12 05:37:48 +0000] [18] [INFO] Starting gunicorn 20.0.4"},
 	{Name: "gunicorn: worker starts", From: "gunicorn", Has: "Booting worker with pid", Kind: kindStart, Set: map[string]string{"role": worker}, Match: `^Booting worker with pid: (?P<child>\d+)`,
@@ -102,6 +102,8 @@ var serverRules = []Rule{
 		Example: "[WARNING]  (15085) : All workers exited. Exiting... (0)", Gives: "status=0"},
 	{Name: "haproxy stops", From: "haproxy", Has: "Exiting Master process", Kind: kindStop, Match: `^Exiting Master process`, Example: "[WARNING]  (15092) : Exiting Master process..."},
 
+	{Name: "postgres listens", From: "postgres", Has: "listening on IP", Kind: kindListen, Match: `^listening on IPv\d address "[^"]*", port (?P<addr>\d+)`,
+		Example: `2026-11-24 16:15:09.311 UTC [14715] LOG:  listening on IPv4 address "127.0.0.1", port 21004`, Gives: "addr=21004"},
 	{Name: "postgres: process died", From: "postgres", Has: "was terminated by signal", Kind: kindExit, Set: map[string]string{"role": worker}, Match: `^(?:\w[\w ]*? process|background worker "[^"]+"|logical replication \w+|walwriter|checkpointer|startup process) \(PID (?P<child>\d+)\) was terminated by signal (?P<signal>\d+)`,
 		Example: "2026-11-24 16:15:11.389 UTC [14715] LOG:  server process (PID 14725) was terminated by signal 9: Killed", Gives: "child=14725 signal=SIGKILL"},
 	{Name: "postgres: process failed", From: "postgres", Has: "exited with exit code", Kind: kindExit, Set: map[string]string{"role": worker}, Match: `^(?:server|startup|checkpointer|autovacuum \w+|archiver|\w+ writer) process \(PID (?P<child>\d+)\) exited with exit code (?P<status>\d+)`,
@@ -129,11 +131,15 @@ var serverRules = []Rule{
 	{Name: "psql: connection lost", Has: "closed the connection unexpectedly", Kind: kindCut, Set: map[string]string{"needs": "postgres"}, Match: `server closed the connection unexpectedly`,
 		Example: "server closed the connection unexpectedly", Gives: "needs=postgres"},
 
+	{Name: "libpq: cannot connect", Has: "connection to server ", Kind: kindCut, Set: map[string]string{"needs": "postgres"}, Match: `^(?:psql: error: )?connection to server (?:at|on socket) "[^"]+"(?: \([^)]*\))?(?:, port (?P<addr>\d+))? failed: (?P<why>.+)`,
+		Example: `psql: error: connection to server at "127.0.0.1", port 21094 failed: Connection refused`, Gives: "addr=21094 needs=postgres why=Connection refused"},
 	{Name: "psql: that is all", Has: "connection to server was lost", Kind: kindFailure, Set: map[string]string{"role": detail}, Match: `^connection to server was lost`,
 		Example: "connection to server was lost"},
 
-	{Name: "redis starts", From: "redis", Has: "Redis is starting", Kind: kindStart, Set: map[string]string{"role": sole}, Match: `(?:Redis|Valkey) is starting`,
+	{Name: "redis starts", From: "redis", Has: "Redis is starting", Kind: kindStart, Set: map[string]string{"role": sole, "text": "Redis is starting"}, Match: `(?:Redis|Valkey) is starting`,
 		Example: "14683:C 24 Nov 2026 16:15:06.378 # oO0OoO0OoO0Oo Redis is starting oO0OoO0OoO0Oo"},
+	{Name: "redis listens", From: "redis", Has: "mode=standalone|mode=cluster|mode=sentinel", Kind: kindListen, Match: `^Running mode=\w+, port=(?P<addr>\d+)`,
+		Example: "14683:M 24 Nov 2026 16:15:06.379 * Running mode=standalone, port=21003.", Gives: "addr=21003"},
 	{Name: "redis is signalled", From: "redis", Has: "scheduling shutdown", Kind: kindSignal, Match: `^Received (?P<signal>SIG\w+),? scheduling shutdown`,
 		Example: "14678:signal-handler (1795536905) Received SIGTERM scheduling shutdown...", Gives: "signal=SIGTERM"},
 	{Name: "redis stops", From: "redis", Has: "User requested shutdown", Kind: kindStop, Match: `^User requested shutdown`, Example: "14678:M 24 Nov 2026 16:15:05.854 # User requested shutdown..."},
@@ -151,7 +157,8 @@ var serverRules = []Rule{
 
 	{Name: "mysql is signalled", Has: "to shutdown mysqld", Kind: kindSignal, Match: `^Got signal (?P<signal>\d+) to shutdown mysqld`, Example: "2026-11-24 16:16:29 0 [Note] Got signal 15 to shutdown mysqld", Gives: "signal=SIGTERM"},
 	{Name: "mysql stops", Has: "Normal shutdown", Kind: kindStop, Match: `^\S+ \(initiated by: .*?\): Normal shutdown`, Example: "2026-11-24 16:16:29 0 [Note] mariadbd (initiated by: unknown): Normal shutdown"},
-	{Name: "mysql stops, 8", Has: "user-signal", Kind: kindSignal, Set: map[string]string{"signal": "SIGTERM"}, Match: `^Received SHUTDOWN from user <via user signal>`, Example: "2026-11-24T16:16:29.000000Z 0 [System] [MY-013172] [Server] Received SHUTDOWN from user <via user signal>. Shutting down mysqld user-signal"},
+	{Name: "mysql 8 is signalled", Has: "Received SHUTDOWN from user", Kind: kindSignal, Set: map[string]string{"signal": "SIGTERM"}, Match: `^Received SHUTDOWN from user <via user signal>`, Example: "2023-08-11T11:15:49.422478Z 0 [System] [MY-013172] [Server] Received SHUTDOWN from user <via user signal>. Shutting down mysqld (Version: 8.0.30).", Gives: "signal=SIGTERM"},
+	{Name: "mysql 8 stops", Has: "Received SHUTDOWN from user", Kind: kindStop, Match: `^Received SHUTDOWN from user \w`, Example: "2023-08-11T11:15:49.422478Z 11 [System] [MY-013172] [Server] Received SHUTDOWN from user root. Shutting down mysqld (Version: 8.0.30)."},
 	{Name: "mysql exits", Has: "hutdown complete", Kind: kindExit, Set: map[string]string{"status": "0"}, Match: `^\S+: Shutdown complete`, Example: "2026-11-24 16:16:29 0 [Note] /usr/sbin/mariadbd: Shutdown complete", Gives: "status=0"},
 	{Name: "mysql aborts", From: "mysql", Has: "Aborting", Kind: kindExit, Set: map[string]string{"status": "1"}, Match: `^Aborting$`, Example: "2026-11-24 16:16:50 0 [ERROR] Aborting", Gives: "status=1"},
 	{Name: "mysql starts", From: "mysql", Has: "as process ", Kind: kindStart, Set: map[string]string{"role": sole}, Match: `^Starting MariaDB .* as process \d+|starting as process \d+`, Example: "2026-11-24 16:16:50 0 [Note] Starting MariaDB 10.11.19 source revision x server_uid y as process 15705"},
@@ -177,6 +184,9 @@ var serverRules = []Rule{
 	{Name: "hermes: phase", Has: "Shutdown phase: ", Kind: kindPhase, Match: `^Shutdown phase: (?P<why>\w+) done at`, Example: "2026-08-06 19:53:28,035 INFO gateway.run: Shutdown phase: notify_active_sessions done at +0.00s", Gives: "why=notify_active_sessions"},
 	{Name: "hermes: drain timed out", Has: "drain timed out", Kind: kindCut, Match: `^Gateway drain timed out after \S+ with \d+ active agent`, Example: "16:31:28,088 WARNING gateway.run: Gateway drain timed out after 180.0s with 1 active agent(s), ...; interrupting remaining work."},
 	{Name: "hermes: stream interrupted", Has: "interrupt", Kind: kindCut, Match: `^(?:API call|[Aa]gent|[Ss]tream)\b.*\b(?:stream_interrupt_abort|interrupted_during_api_call)`, Example: "2026-05-20 22:55:13,001 WARNING run_agent: API call interrupted: stream_interrupt_abort"},
-	{Name: "openclaw is signalled", Has: "received SIG", Kind: kindSignal, Match: `^(?:\[gateway\] )?received (?P<signal>SIG(?:TERM|INT|QUIT)); shutting down`, Example: "2026-05-20T22:55:13.001Z [gateway] received SIGTERM; shutting down", Gives: "signal=SIGTERM"},
-	{Name: "openclaw restarts", Has: "received SIGUSR1", Kind: kindSignal, Set: map[string]string{"role": reload, "signal": "SIGUSR1"}, Match: `^(?:\[gateway\] )?(?:signal SIGUSR1 received|received SIGUSR1; restarting)`, Example: "2026-05-20T22:55:13.001Z [gateway] received SIGUSR1; restarting", Gives: "signal=SIGUSR1"},
+	{Name: "openclaw is signalled", Has: "received SIG", Kind: kindSignal, Match: `^\[gateway\] received (?P<signal>SIG(?:TERM|INT|QUIT)); shutting down`, Example: "2026-07-19T12:30:20.330+02:00 [gateway] received SIGTERM; shutting down", Gives: "signal=SIGTERM"},
+	{Name: "openclaw restarts", Has: "received SIGUSR1", Kind: kindSignal, Set: map[string]string{"role": reload, "signal": "SIGUSR1"}, Match: `^\[gateway\] received SIGUSR1; restarting`, Example: "2026-09-12T00:04:12.696+02:00 [gateway] received SIGUSR1; restarting", Gives: "signal=SIGUSR1"},
+	{Name: "openclaw exits", Has: "completed cleanly in", Kind: kindExit, Set: map[string]string{"status": "0"}, Match: `^\[shutdown\] completed cleanly in`, Example: "2026-07-19T12:30:20.566+02:00 [shutdown] completed cleanly in 181ms", Gives: "status=0"},
+	{Name: "openclaw starts", Has: "[gateway] starting...", Kind: kindStart, Set: map[string]string{"role": sole}, Match: `^\[gateway\] starting\.\.\.$`, Example: "2026-07-19T12:30:21.511+02:00 [gateway] starting..."},
+	{Name: "sidekiq cuts its jobs", From: "sidekiq", Has: "Terminating ", Kind: kindCut, Match: `^Terminating \d+ busy (?:worker )?threads`, Example: "2020-01-08T21:22:36.906Z pid=81317 tid=ouix02y95 WARN: Terminating 1 busy worker threads"},
 }

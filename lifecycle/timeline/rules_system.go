@@ -3,14 +3,14 @@ package timeline
 import "slices"
 
 // ruleTable returns the table of rules. The first that matches counts.
-func ruleTable() []Rule {
+func ruleTable() []rule {
 	return slices.Concat(systemRules, clusterRules, serverRules, languageRules, signalRules)
 }
 
 const unit = `(?P<of>[\w@:\\.-]+\.(?:service|scope|socket|mount|target|timer|slice|path|swap|device|automount))`
 
 // systemd and the kernel.
-var systemRules = []Rule{
+var systemRules = []rule{
 	{Name: "systemd stops a unit", From: "systemd", Has: "Stopping ", Kind: kindOrder, Match: `^Stopping (?P<of>.+?)(?: - .*)?\.\.\.$`,
 		Example: "Feb 01 23:39:26 zulip systemd[1]: Stopping RabbitMQ Messaging Server...", Gives: "of=RabbitMQ Messaging Server"},
 	{Name: "systemd has stopped a unit", From: "systemd", Has: "Stopped ", Kind: kindExit, Set: map[string]string{"role": detail}, Match: `^Stopped (?P<of>.+?)(?: - .*)?\.?$`,
@@ -49,8 +49,10 @@ var systemRules = []Rule{
 		Example: "janv. 26 08:17:31 zulip systemd[1]: rabbitmq-server.service: Killing process 2997934 (beam.smp) with signal SIGKILL.", Gives: "child=2997934 of=rabbitmq-server signal=SIGKILL"},
 	{Name: "systemd kills on request", From: "systemd", Has: "on client request", Kind: kindOrder, Match: `^` + unit + `: Sent signal (?P<signal>SIG\w+) to main process (?P<child>\d+)`,
 		Example: "Nov 24 16:17:50 vm systemd[1]: web.service: Sent signal SIGKILL to main process 69 (web.sh) on client request.", Gives: "child=69 of=web signal=SIGKILL"},
-	{Name: "systemd loses patience", From: "systemd", Has: "timed out. ", Kind: kindOrder, Match: `^` + unit + `: (?:State '\S+'|[Ss]t(?:art|op) operation|\S+ operation) timed out\. (?:Killing|Terminating|Aborting|Skipping SIGKILL)`,
-		Example: "Nov 24 16:16:42 vm systemd[1]: deaf.service: State 'stop-sigterm' timed out. Killing.", Gives: "of=deaf"},
+	{Name: "systemd loses patience", From: "systemd", Has: "timed out. Killing", Kind: kindOrder, Set: map[string]string{"signal": "SIGKILL"}, Match: `^` + unit + `: .+ timed out\. Killing`,
+		Example: "Nov 24 16:16:42 vm systemd[1]: deaf.service: State 'stop-sigterm' timed out. Killing.", Gives: "of=deaf signal=SIGKILL"},
+	{Name: "systemd: too slow", From: "systemd", Has: "timed out. ", Kind: kindOrder, Set: map[string]string{"signal": "SIGTERM"}, Match: `^` + unit + `: .+ timed out\. (?:Terminating|Stopping)`,
+		Example: "Nov 24 16:16:42 vm systemd[1]: slow.service: start operation timed out. Terminating.", Gives: "of=slow signal=SIGTERM"},
 	{Name: "systemd: runtime limit", From: "systemd", Has: "runtime time limit", Kind: kindFailure, Match: `^` + unit + `: Service reached runtime time limit`,
 		Example: "Nov 24 16:16:44 vm systemd[1]: limited.service: Service reached runtime time limit. Stopping.", Gives: "of=limited"},
 	{Name: "systemd: OOM", From: "systemd", Has: "OOM killer", Kind: kindOrder, Set: map[string]string{"signal": "SIGKILL"}, Match: `^` + unit + `: A process of this unit has been killed by the OOM killer`,
@@ -70,7 +72,7 @@ var systemRules = []Rule{
 		Example: "Jul 23 18:56:46 node kernel: Memory cgroup out of memory: Killed process 38287 (dd) total-vm:21724kB", Gives: "child=38287 of=dd signal=SIGKILL"},
 	{Name: "kernel: OOM, before 5.0", From: "kernel", Has: "Kill process ", Kind: kindOrder, Set: map[string]string{"signal": "SIGKILL"}, Match: `ut of memory: Kill process (?P<child>\d+) \((?P<of>[^)]*)\)`,
 		Example: "[ 1234.567890] Out of memory: Kill process 77 (dd) score 900 or sacrifice child", Gives: "child=77 of=dd signal=SIGKILL"},
-	{Name: "kernel: OOM, its choice", From: "kernel", Has: "oom-kill:", Kind: kindOrder, Set: map[string]string{"signal": "SIGKILL"}, Match: `^oom-kill:constraint=.*,task=(?P<of>[^,]+),pid=(?P<child>\d+)`,
+	{Name: "kernel: OOM, its choice", From: "kernel", Has: "oom-kill:", Kind: kindOrder, Set: map[string]string{"signal": "SIGKILL", "text": "out of memory: the kernel kills it"}, Match: `^oom-kill:constraint=.*,task=(?P<of>[^,]+),pid=(?P<child>\d+)`,
 		Example: "Jul 23 18:56:46 node kernel: oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),task=dd,pid=38287,uid=0", Gives: "child=38287 of=dd signal=SIGKILL"},
 	{Name: "kernel: segfault", From: "kernel", Has: "segfault at", Kind: kindFailure, Set: map[string]string{"signal": "SIGSEGV"}, Match: `^(?P<of>[^\[\s]+)\[(?P<child>\d+)\]: segfault at`,
 		Example: "[ 1234.567890] web[77]: segfault at 0 ip 00000000004a6354 sp 00007ffd error 4 in web", Gives: "child=77 of=web signal=SIGSEGV"},

@@ -31,7 +31,7 @@ var extra = []string{
 	`"signal":"`, `\"signal\":\"`, ` signal=`, `"child":`, `\"child\":`, "began  ",
 }
 
-func newScanner(rules []Rule) *scanner {
+func newScanner(rules []rule) *scanner {
 	s := &scanner{at: map[uint32][]string{}}
 	for _, r := range rules {
 		for _, h := range r.has {
@@ -103,6 +103,6 @@ func same(text []byte, literal string) bool {
 }
 
 // has reports whether a message has one of a rule's literals.
-func (r *Rule) hasOne(folded string) bool {
+func (r *rule) hasOne(folded string) bool {
 	return slices.ContainsFunc(r.has, func(h string) bool { return strings.Contains(folded, h) })
 }

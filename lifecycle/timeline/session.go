@@ -9,14 +9,14 @@ import (
 // A session is a client that a process serves.
 type session struct {
 	name           string
-	client, server *Process
+	client, server *process
 	asking         bool     // a question has no answer yet
 	left           bool     // its user has taken leave
 	over           []string // its latest streams that ended, each counted once
 
-	cut     *Event // the latest
-	back    *Event // its return since then
-	cutBy   *Chain // that cut it, while it had no answer since then
+	cut     *event // the latest
+	back    *event // its return since then
+	cutBy   *chain // that cut it, while it had no answer since then
 	counted bool   // it is gone, or waits for its answer, on cutBy's account
 }
 
@@ -25,7 +25,7 @@ func (k *linker) session(name string) *session {
 }
 
 // serve finds out which process serves a session, and returns the session of a line.
-func (k *linker) serve(l *line, p *Process, kind Kind) *session {
+func (k *linker) serve(l *line, p *process, kind eventKind) *session {
 	if l.session == "" {
 		return nil
 	}
@@ -40,7 +40,7 @@ func (k *linker) serve(l *line, p *Process, kind Kind) *session {
 }
 
 // stream is a line about a session.
-func (k *linker) stream(s *session, l *line, p *Process, kind Kind) {
+func (k *linker) stream(s *session, l *line, p *process, kind eventKind) {
 	key := l.attrs["kind"] + " " + l.attrs["attempt"]
 	if kind == kindCut && (s.left || key != " " && slices.Contains(s.over, key)) {
 		return
@@ -84,7 +84,7 @@ func (k *linker) stream(s *session, l *line, p *Process, kind Kind) {
 }
 
 // since returns the latest event of s that its cut led to, or the cut.
-func (s *session) since() *Event {
+func (s *session) since() *event {
 	switch c := s.client; {
 	case s.back != nil:
 		return s.back
@@ -95,8 +95,8 @@ func (s *session) since() *Event {
 }
 
 // cutter returns what cut a session.
-func (k *linker) cutter(s *session, l *line) (*Event, string) {
-	recent := func(e *Event, within time.Duration) bool { return e != nil && l.at.Sub(e.Time) <= within }
+func (k *linker) cutter(s *session, l *line) (*event, string) {
+	recent := func(e *event, within time.Duration) bool { return e != nil && l.at.Sub(e.Time) <= within }
 	if c := s.client; c != nil {
 		if sent := k.sent(l, c); sent != nil {
 			return sent, byKill
@@ -117,7 +117,7 @@ func (k *linker) cutter(s *session, l *line) (*Event, string) {
 // countCut counts a cut of a session; what one stop does to its streams and its
 // process is one. What it waited for until now was on the account of the chain
 // that cut it before.
-func (k *linker) countCut(s *session, e *Event) {
+func (k *linker) countCut(s *session, e *event) {
 	e.Session = s.name
 	c := e.chain
 	if s.cut == nil || e.origin != s.cut.origin {
@@ -151,7 +151,7 @@ func (s *session) count(at time.Time, on bool) {
 }
 
 // waited ends a time in which sessions waited.
-func (c *Chain) waited(until time.Time) {
+func (c *chain) waited(until time.Time) {
 	c.Unanswered += until.Sub(c.since)
 	c.Until = later(c.Until, until)
 	if n := len(c.waits); n > 0 && c.waits[n-1][1].Equal(c.since) {
@@ -173,7 +173,7 @@ func (s *session) answered(at time.Time) {
 
 // succeed lets the session of p take the place of its predecessor's, with what
 // that waited for.
-func (k *linker) succeed(from, p *Process, at time.Time) {
+func (k *linker) succeed(from, p *process, at time.Time) {
 	if from.Session == "" || p.Session == "" || from.Session == p.Session {
 		return
 	}

@@ -12,7 +12,8 @@ type stamp struct {
 	time.Time
 	noZone bool // the input's zone applies
 	noYear bool // as in syslog
-	noDate bool // a time of day, or a time since boot
+	noDate bool // a time of day
+	boot   bool // a time since the machine's boot, as if that was in 1970
 	coarse bool // whole seconds
 	tai    bool // TAI64N, of which two kinds are written
 }
@@ -146,7 +147,7 @@ func unixStamp(s string) (stamp, bool) {
 		}
 	}
 	t := time.Unix(n/per, n%per*int64(unit)+int64(fraction*float64(unit))).UTC()
-	return stamp{Time: t, noDate: digits < 9, noZone: digits < 9, coarse: unit == time.Second && !dot}, true
+	return stamp{Time: t, boot: digits < 9, noZone: digits < 9, coarse: unit == time.Second && !dot}, true
 }
 
 // taiStamp reads a label of TAI64N as multilog writes it: seconds of TAI with its

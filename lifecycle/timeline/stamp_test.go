@@ -17,7 +17,7 @@ func TestStamps(t *testing.T) {
 		"2026-06-30T23:59:60Z":      "2026-07-01T00:00:00Z coarse", // a leap second
 		"2026-06-30T23:59:61Z":      "none",
 		"123456789":                 "1973-11-29T21:33:09Z coarse",
-		"12345.5":                   "1970-01-01T03:25:45.5Z no date", // since the boot
+		"12345.5":                   "1970-01-01T03:25:45.5Z since the boot",
 		"1779271205":                "2026-05-20T10:00:05Z coarse",
 		"1779271205.25":             "2026-05-20T10:00:05.25Z",
 		"177927120512":              "1975-08-22T08:12:00.512Z",
@@ -31,7 +31,7 @@ func TestStamps(t *testing.T) {
 		got := "none"
 		if st, ok := parseStamp(s); ok {
 			got = st.UTC().Format(time.RFC3339Nano)
-			for name, flag := range map[string]bool{" coarse": st.coarse, " TAI": st.tai, " no date": st.noDate} {
+			for name, flag := range map[string]bool{" coarse": st.coarse, " TAI": st.tai, " no date": st.noDate, " since the boot": st.boot} {
 				if flag {
 					got += name
 				}
@@ -100,7 +100,7 @@ func TestTie(t *testing.T) {
 	for range 30 {
 		tl := Read(Input{"a", strings.NewReader("2026-05-20 12:00:05,100 INFO app.main: cache is warm now\n2026-05-20 12:00:06,100 INFO app.main: Received SIGTERM\n")},
 			Input{"b", strings.NewReader(fmt.Sprintf(said, "10") + fmt.Sprintf(said, "11"))})
-		if at := tl.Chains[0].Events[0].Time.UTC(); at.Hour() != 11 {
+		if at := tl.chains[0].Events[0].Time.UTC(); at.Hour() != 11 {
 			t.Fatal(at)
 		}
 	}

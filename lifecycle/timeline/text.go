@@ -37,11 +37,11 @@ func (t *Timeline) WriteText(w io.Writer) error {
 		}
 		tw.Flush()
 	}
-	if len(t.Chains) == 0 {
+	if len(t.chains) == 0 {
 		t.nothing(&b)
 	}
-	if n := len(t.Unread) + t.MoreUnread; n > 0 {
-		fmt.Fprintf(&b, "\n%s could not be read\n", plural(n, "line"))
+	if t.unread > 0 {
+		fmt.Fprintf(&b, "\n%s could not be read\n", plural(t.unread, "line"))
 	}
 	if _, err := io.WriteString(w, b.String()); err != nil {
 		return fmt.Errorf("timeline: %w", err)
@@ -51,7 +51,7 @@ func (t *Timeline) WriteText(w io.Writer) error {
 
 // nothing says what was read if no line told of a stop, and what to do about it.
 func (t *Timeline) nothing(b *strings.Builder) {
-	fmt.Fprintf(b, "\n%s read, none about a stop.\n", plural(t.Lines, "line"))
+	fmt.Fprintf(b, "\n%s read, none about a stop.\n", plural(t.lines, "line"))
 	names := slices.SortedFunc(maps.Keys(t.formats), func(a, b string) int { return cmp.Or(t.formats[b]-t.formats[a], cmp.Compare(a, b)) })
 	if len(names) > 0 {
 		fmt.Fprint(b, "Of the first lines")
@@ -85,11 +85,11 @@ type view struct {
 	Costly, Quiet           []*chainView
 	Notes                   []string               // what chains have to do with each other
 	clock                   func(time.Time) string // how times are written
-	number                  map[*Event]int
+	number                  map[*event]int
 }
 
 type chainView struct {
-	*Chain
+	*chain
 	Number             int
 	Color              int // 0 for what cost nothing
 	Title, Cost, Clock string
@@ -99,7 +99,7 @@ type chainView struct {
 }
 
 type row struct {
-	*Event
+	*event
 	Number   int
 	Clock    string
 	What     string
@@ -112,12 +112,12 @@ type row struct {
 }
 
 func (t *Timeline) view() *view {
-	numbers := map[*Event]int{}
+	numbers := map[*event]int{}
 	v := &view{Timeline: t, clock: t.clock(), number: numbers}
 	sessions := map[string]bool{}
 	cuts, failures, lost := 0, 0, 0
-	quiet := slices.DeleteFunc(slices.Clone(t.Chains), (*Chain).Costly)
-	chains := append(slices.DeleteFunc(slices.Clone(t.Chains), func(c *Chain) bool { return !c.Costly() }), quiet...)
+	quiet := slices.DeleteFunc(slices.Clone(t.chains), (*chain).costly)
+	chains := append(slices.DeleteFunc(slices.Clone(t.chains), func(c *chain) bool { return !c.costly() }), quiet...)
 	for _, c := range chains {
 		for _, e := range c.Events {
 			numbers[e] = len(numbers) + 1
@@ -125,7 +125,7 @@ func (t *Timeline) view() *view {
 	}
 	for i, c := range chains {
 		root := c.Events[0]
-		cv := &chainView{Chain: c, Number: i + 1, Title: root.Process.Label() + ": " + root.Text, Cost: v.cost(c), Clock: v.clock(root.Time)}
+		cv := &chainView{chain: c, Number: i + 1, Title: root.Process.Label() + ": " + root.Text, Cost: v.cost(c), Clock: v.clock(root.Time)}
 		for _, e := range c.Events {
 			cv.Rows = append(cv.Rows, v.row(e, numbers[e], numbers[e.cause()]))
 			if s := cmp.Or(e.Session, e.Process.Session); s != "" && !slices.Contains(cv.met, s) {
@@ -138,7 +138,7 @@ func (t *Timeline) view() *view {
 			sessions[s] = true
 		}
 		cuts, failures, lost = cuts+c.Cuts, failures+c.Failures, lost+c.Lost
-		if c.Costly() {
+		if c.costly() {
 			cv.Color = i%colors + 1
 			v.Costly = append(v.Costly, cv)
 		} else {
@@ -146,19 +146,19 @@ func (t *Timeline) view() *view {
 		}
 	}
 	v.Summary = fmt.Sprintf("%s, %s: %s that cost something, %d that cost nothing; %s cut%s",
-		plural(t.Lines, "line"), plural(len(numbers), "event"), plural(len(v.Costly), "chain"), len(v.Quiet),
+		plural(t.lines, "line"), plural(len(numbers), "event"), plural(len(v.Costly), "chain"), len(v.Quiet),
 		plural(len(sessions), "session"), often(cuts, len(sessions)))
 	switch {
 	case len(chains) == 0:
-		v.Headline = plural(t.Lines, "line") + " read, none about a stop"
+		v.Headline = plural(t.lines, "line") + " read, none about a stop"
 	case len(v.Costly) == 0:
 		v.Headline = plural(len(chains), "stop") + ", and nothing was lost"
 	default:
 		v.Headline = v.headline(len(sessions), cuts, failures, lost)
 	}
 	if len(chains) > 0 {
-		first := t.Chains[0].Events[0].Time
-		v.Span = fmt.Sprintf("%s, %s to %s", first.Format("2 January 2006"), v.clock(first), v.clock(t.Until))
+		first := t.chains[0].Events[0].Time
+		v.Span = fmt.Sprintf("%s, %s to %s", first.Format("2 January 2006"), v.clock(first), v.clock(t.until))
 	}
 	if t.forgotten > 0 {
 		v.Notes = append(v.Notes, plural(t.forgotten, "further event")+" left out.")
@@ -168,8 +168,8 @@ func (t *Timeline) view() *view {
 	return v
 }
 
-func (v *view) row(e *Event, number, from int) *row {
-	r := &row{Event: e, Number: number, Clock: v.clock(e.Time), What: e.Text, Because: "root", From: from, Bad: e.bad(), Inferred: from > 0 && !e.Causes[0].Evidence}
+func (v *view) row(e *event, number, from int) *row {
+	r := &row{event: e, Number: number, Clock: v.clock(e.Time), What: e.Text, Because: "root", From: from, Bad: e.bad(), Inferred: from > 0 && !e.Causes[0].Evidence}
 	if e.Times > 1 {
 		r.What += fmt.Sprintf(" (%d times)", e.Times)
 	}
@@ -183,13 +183,13 @@ func (v *view) row(e *Event, number, from int) *row {
 			r.RuleText = "by time alone: " + r.RuleText
 		}
 		for _, l := range e.Causes[1:] {
-			if n := v.number[l.Event]; n > 0 {
+			if n := v.number[l.event]; n > 0 {
 				r.Also = append(r.Also, n)
 				r.RuleText += fmt.Sprintf("; and %d: %s", n, l.Rule)
 			}
 		}
 		r.Because = fmt.Sprintf("%d: %s", from, r.RuleText)
-	case len(e.Causes) == 0 && !e.chain.Explained():
+	case len(e.Causes) == 0 && !e.chain.explained():
 		r.Because = "no line says why"
 	case e.cause() != nil:
 		r.Because = "left out: " + e.Causes[0].Rule
@@ -198,15 +198,15 @@ func (v *view) row(e *Event, number, from int) *row {
 }
 
 // cause returns the first cause.
-func (e *Event) cause() *Event {
+func (e *event) cause() *event {
 	if len(e.Causes) == 0 {
 		return nil
 	}
-	return e.Causes[0].Event
+	return e.Causes[0].event
 }
 
 // bad events did harm. The page draws them solid.
-func (e *Event) bad() bool {
+func (e *event) bad() bool {
 	if e.Kind == kindExit && e.rule != "" {
 		return e.harm
 	}
@@ -214,7 +214,7 @@ func (e *Event) bad() bool {
 }
 
 // harm says what a chain did to sessions and programs, the failure before the cuts.
-func (v *view) harm(c *Chain) string {
+func (v *view) harm(c *chain) string {
 	var parts []string
 	for _, e := range c.Events {
 		if e.bad() && e.Kind != kindCut {
@@ -243,16 +243,20 @@ func (v *view) harm(c *Chain) string {
 		parts = append(parts, plural(len(c.Sessions), "session")+" cut"+often(c.Cuts, len(c.Sessions))+", "+human(c.Unanswered)+" without an answer")
 	}
 	if c.Lost > 0 {
-		parts = append(parts, plural(c.Lost, "connection")+" lost")
+		who := ""
+		if i := slices.IndexFunc(c.Events, func(e *event) bool { return e.Kind == kindCut }); len(parts) == 0 && i >= 0 {
+			who = c.Events[i].Process.Label() + ": "
+		}
+		parts = append(parts, who+plural(c.Lost, "connection")+" lost")
 	}
 	return strings.Join(parts, "; ")
 }
 
 // began says what began a chain, and whether the logs say why.
-func (v *view) began(c *Chain) string {
+func (v *view) began(c *chain) string {
 	root := c.Events[0]
 	s := fmt.Sprintf("%s: began with %s: %s.", v.clock(root.Time), root.Process.Label(), short(root.Text, 90))
-	if !c.Explained() {
+	if !c.explained() {
 		s += " No line says why."
 	}
 	return s
@@ -292,9 +296,9 @@ func (v *view) headline(sessions, cuts, failures, lost int) string {
 }
 
 // cost says what a chain cost, and how long it took.
-func (v *view) cost(c *Chain) string {
+func (v *view) cost(c *chain) string {
 	took := c.Until.Sub(c.Events[0].Time)
-	if !c.Costly() {
+	if !c.costly() {
 		var path []string
 		for _, e := range c.Events[1:] {
 			if kind := string(e.Kind); !slices.Contains(path, kind) {
@@ -303,7 +307,10 @@ func (v *view) cost(c *Chain) string {
 		}
 		return fmt.Sprintf("%s in %s%s", plural(len(c.Events), "event"), human(took), say("", ": %s", strings.Join(path, " → ")))
 	}
-	s := fmt.Sprintf("%s to %s, %s", v.clock(c.Events[0].Time), v.clock(c.Until), human(took))
+	s := "no clock"
+	if !c.Until.IsZero() {
+		s = fmt.Sprintf("%s to %s, %s", v.clock(c.Events[0].Time), v.clock(c.Until), human(took))
+	}
 	var lost []string
 	if c.Failures > 0 {
 		lost = append(lost, plural(c.Failures, "failed process"))
@@ -352,16 +359,17 @@ func (v *view) relations() (notes []string) {
 // clock returns how times are written: all alike, no longer than needed, and in
 // the zone of the first.
 func (t *Timeline) clock() func(time.Time) string {
-	format, zone := time.TimeOnly, time.UTC
-	for i, c := range t.Chains {
-		if slices.ContainsFunc(c.Events, func(e *Event) bool { return e.Time.Nanosecond() != 0 }) {
+	format, zone, first := time.TimeOnly, time.UTC, time.Time{}
+	for _, c := range t.chains {
+		if slices.ContainsFunc(c.Events, func(e *event) bool { return e.Time.Nanosecond() != 0 }) {
 			format = "15:04:05.000"
 		}
-		if i == 0 {
-			zone = c.Events[0].Time.Location()
+		if first.IsZero() {
+			first = c.Events[0].Time
+			zone = first.Location()
 		}
 	}
-	if len(t.Chains) > 0 && t.Chains[0].Events[0].Time.YearDay() != t.Until.In(zone).YearDay() {
+	if !first.IsZero() && first.YearDay() != t.until.In(zone).YearDay() {
 		format = "01-02 " + format
 	}
 	return func(t time.Time) string {

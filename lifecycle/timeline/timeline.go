@@ -4,15 +4,17 @@
 //
 // [Read] takes any number of inputs, as they are: the logs of servers and
 // supervisors, of systemd, the kernel, containers and Kubernetes, in text or JSON,
-// several formats in one input, compressed or not. A [Timeline] has a [Chain] for
-// each root, an event that nothing in the logs explains. Two chains are
-// independent, even if they overlap in time.
+// several formats in one input, compressed or not. An event is a line about a start,
+// a stop, a failure or a cut. A chain is all that follows from one event, its root,
+// which nothing in the logs explains. Two chains are independent, even if they
+// overlap in time. The writers of [Timeline] show chains as text, as a page, as
+// JSON for machines, and as a trace.
 //
 // # What it understands
 //
-// A [Format] says how to take a line apart, a [Rule] what a message means. The
-// tables of both are part of the package, and [LoadTables] reads a user's own.
-// Besides, these attributes count in lines of JSON and logfmt:
+// A format says how to take a line apart, a rule what a message means. The tables
+// of both are part of the package, and [LoadTables] reads a user's own. Besides,
+// these attributes count in lines of JSON and logfmt:
 //
 //	pid      the process that writes the line
 //	who      its name; instances that follow each other share it
@@ -47,6 +49,7 @@
 package timeline
 
 import (
+	"fmt"
 	"io"
 	"slices"
 	"sync"
@@ -59,15 +62,18 @@ type Input struct {
 	io.Reader
 }
 
-// A Timeline is what the inputs tell. Of events that cost nothing the oldest are
-// forgotten where there are more than 5,000 in all.
+// A Timeline is what the inputs tell, for its writers. Of events that cost nothing
+// the oldest are forgotten if there are more than 5,000 in all.
 type Timeline struct {
-	Lines      int       // that could be read
-	Chains     []*Chain  // in the order of their roots
-	Unread     []error   // the first 100 lines that could not be read: "input:line: why", or "input: why" for its rest
-	MoreUnread int       // further ones
-	forgotten  int       // events
-	Until      time.Time // of the last line
+	// Unread is what could not be read: "input:line: why", or "input: why" for the rest
+	// of an input. It has the first 100, and then how many more there are.
+	Unread []error
+
+	lines     int       // that could be read
+	chains    []*chain  // in the order of their roots
+	unread    int       // lines
+	forgotten int       // events
+	until     time.Time // of the last line
 
 	formats map[string]int // of the first lines of each input
 	samples []string       // lines that looked promising
@@ -77,9 +83,9 @@ type Timeline struct {
 	full  bool // nothing more can be forgotten
 }
 
-// A Chain is all that follows from one event, its root.
-type Chain struct {
-	Events     []*Event      // in the order of their times; the first is the root
+// A chain is all that follows from one event, its root.
+type chain struct {
+	Events     []*event      // in the order of their times; the first is the root
 	Cuts       int           // how often a session was cut; its streams of the same second are one
 	Sessions   []string      // that were cut
 	Unanswered time.Duration // in which one of them, once cut, was gone or waited for its answer. From another chain's cut on it is that chain's
@@ -97,16 +103,16 @@ type Chain struct {
 	waits [][2]time.Time // what Unanswered is made of, the first 200
 }
 
-// Costly reports whether a session was cut or a process failed. Other chains are
+// costly reports whether a session was cut or a process failed. Other chains are
 // orderly stops.
-func (c *Chain) Costly() bool { return c.Cuts > 0 || c.Failures > 0 || c.Lost > 0 }
+func (c *chain) costly() bool { return c.Cuts > 0 || c.Failures > 0 || c.Lost > 0 }
 
-// An Event is a line that has a place in a chain.
-type Event struct {
+// An event is a line that has a place in a chain.
+type event struct {
 	Time    time.Time
 	Until   time.Time // the end of a drain, a phase or a wait, where it is known
-	Process *Process
-	Kind    Kind
+	Process *process
+	Kind    eventKind
 	Text    string // for people
 	Session string
 	Times   int      // how often the line was there in a row
@@ -114,18 +120,19 @@ type Event struct {
 	Input   string   // where the line is
 	Line    int
 
-	Causes []Link // none for a root; the first is the one whose chain it is in
+	Causes []link // none for a root; the first is the one whose chain it is in
 
-	spans   []place // further lines that tell it
-	seen    time.Time
-	noTime  bool   // no clock has told when it was
-	about   string // the process that an order was for
-	signal  string
-	rule    string // of the table
-	harm    bool   // an exit that was bad
-	counted bool   // an order whose victim counts as failed
-	chain   *Chain
-	origin  *Event // the first of the stop that it belongs to
+	spans    []place // further lines that tell it
+	seen     time.Time
+	noTime   bool   // no clock has told when it was
+	borrowed bool   // its time is that of a line before
+	about    string // the process that an order was for
+	signal   string
+	rule     string // of the table
+	harm     bool   // an exit that was bad
+	counted  bool   // an order whose victim counts as failed
+	chain    *chain
+	origin   *event // the first of the stop that it belongs to
 }
 
 // A place is a line of an input.
@@ -134,34 +141,35 @@ type place struct {
 	Line  int    `json:"line"`
 }
 
-// A Link is a cause of an event.
-type Link struct {
-	*Event
+// A link is a cause of an event.
+type link struct {
+	*event
 	Rule     string // why it is the cause
 	Evidence bool   // a pid, a unit, a session or a name ties them; else only time does
 }
 
-// A Kind is what an event is.
-type Kind string
+// An eventKind is what an event is.
+type eventKind string
 
 // The kinds, in the order in which one usually leads to the next.
 const (
-	kindOrder     Kind = "order"  // another process is to stop
-	kindSignal    Kind = "signal" // received
-	kindStop      Kind = "stop"   // for another reason
-	kindFailure   Kind = "failure"
-	kindDrain     Kind = "drain"
-	kindPhase     Kind = "phase"
-	kindStep      Kind = "step"
-	kindCut       Kind = "cut"
-	kindExit      Kind = "exit"
-	kindWait      Kind = "wait"
-	kindStart     Kind = "start"
-	kindReconnect Kind = "reconnect"
-	kindAnswer    Kind = "answer"
+	kindOrder     eventKind = "order"  // another process is to stop
+	kindSignal    eventKind = "signal" // received
+	kindStop      eventKind = "stop"   // for another reason
+	kindFailure   eventKind = "failure"
+	kindDrain     eventKind = "drain"
+	kindPhase     eventKind = "phase"
+	kindStep      eventKind = "step"
+	kindCut       eventKind = "cut"
+	kindExit      eventKind = "exit"
+	kindWait      eventKind = "wait"
+	kindStart     eventKind = "start"
+	kindReconnect eventKind = "reconnect"
+	kindAnswer    eventKind = "answer"
+	kindListen    eventKind = "listen" // no event: it says who has an address
 )
 
-var kinds = []Kind{kindOrder, kindSignal, kindStop, kindFailure, kindDrain, kindPhase, kindStep, kindCut, kindExit, kindWait, kindStart, kindReconnect, kindAnswer}
+var kinds = []eventKind{kindOrder, kindSignal, kindStop, kindFailure, kindDrain, kindPhase, kindStep, kindCut, kindExit, kindWait, kindStart, kindReconnect, kindAnswer, kindListen}
 
 // Options say how to read. The zero value reads with the tables of the package.
 type Options struct {
@@ -280,7 +288,7 @@ func merge(ins []*input, take func(*line)) {
 func (t *Timeline) account(ins []*input) {
 	t.formats = map[string]int{}
 	for _, in := range ins {
-		t.Lines += in.told
+		t.lines += in.told
 		for _, err := range in.errs {
 			t.lost(err)
 		}
@@ -291,9 +299,12 @@ func (t *Timeline) account(ins []*input) {
 			t.guesses = append(t.guesses, in.clock.guess)
 		}
 		if in.head != nil {
-			t.Until = later(t.Until, in.head.at)
+			t.until = later(t.until, in.head.at)
 		}
 		t.samples = append(t.samples, in.samples...)
 	}
 	t.samples = t.samples[:min(3, len(t.samples))]
+	if more := t.unread - len(t.Unread); more > 0 {
+		t.Unread = append(t.Unread, fmt.Errorf("and %d lines more", more))
+	}
 }

@@ -1,4 +1,4 @@
-package timeline_test
+package timeline
 
 import (
 	"bytes"
@@ -11,8 +11,6 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
-
-	"github.com/evenkeel-go/evenkeel/lifecycle/timeline"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -20,24 +18,24 @@ var update = flag.Bool("update", false, "write the golden files")
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // read reads files, by pattern.
-func read(t *testing.T, pattern string) *timeline.Timeline {
+func read(t *testing.T, pattern string) *Timeline {
 	t.Helper()
 	names, err := filepath.Glob(filepath.Join("testdata", pattern))
 	if err != nil || names == nil {
 		t.Fatalf("%s: %v, %d files", pattern, err, len(names))
 	}
-	var inputs []timeline.Input
+	var inputs []Input
 	for _, name := range names {
 		b, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		inputs = append(inputs, timeline.Input{Name: filepath.Base(name), Reader: bytes.NewReader(b)})
+		inputs = append(inputs, Input{Name: filepath.Base(name), Reader: bytes.NewReader(b)})
 	}
-	return timeline.Read(inputs...)
+	return Read(inputs...)
 }
 
-func text(t *testing.T, tl *timeline.Timeline) string {
+func written(t *testing.T, tl *Timeline) string {
 	t.Helper()
 	var b strings.Builder
 	if err := tl.WriteText(&b); err != nil {
@@ -47,8 +45,8 @@ func text(t *testing.T, tl *timeline.Timeline) string {
 }
 
 // lines reads lines of one input, separated by newlines.
-func lines(name, text string) timeline.Input {
-	return timeline.Input{Name: name, Reader: strings.NewReader(text)}
+func lines(name, text string) Input {
+	return Input{Name: name, Reader: strings.NewReader(text)}
 }
 
 // The table of the incident, typed in as the lines that its processes would have
@@ -66,7 +64,7 @@ func TestGolden(t *testing.T) {
 	} {
 		t.Run(tt.golden, func(t *testing.T) {
 			tl := read(t, tt.files)
-			got := text(t, tl)
+			got := written(t, tl)
 			golden := filepath.Join("testdata", tt.golden)
 			if *update {
 				if err := os.WriteFile(golden, []byte(got), 0o666); err != nil {
@@ -77,8 +75,8 @@ func TestGolden(t *testing.T) {
 				t.Errorf("%v; go test -update writes it\n%s", err, got)
 			}
 			costly := 0
-			for _, c := range tl.Chains {
-				if c.Costly() {
+			for _, c := range tl.chains {
+				if c.costly() {
 					costly++
 				}
 			}
@@ -117,6 +115,17 @@ func TestRules(t *testing.T) {
 10:00:05 {"msg":"up","pid":5,"who":"web"}
 10:00:06 {"msg":"task failed","pid":5,"who":"web","error":"no disk"}`,
 			"failure; stop of web: failure before; failure of web: stop of; exit of web: failure before; wait of web: exited; start of web: wait; failure of web: failed again"},
+		{"a session is back on a dying listener's backlog, and cut again", `
+10:00:01 {"msg":"up","pid":4,"who":"web"}
+10:00:01 {"msg":"response began","pid":4,"who":"web","session":"s"}
+10:00:02 {"msg":"stop","pid":4,"who":"web","signal":"terminated"}
+10:00:03 {"msg":"cut","pid":6,"who":"cli","session":"s"}
+10:00:04 {"msg":"connected","pid":6,"who":"cli","session":"s"}
+10:00:05 {"msg":"cut","pid":6,"who":"cli","session":"s"}
+10:00:06 {"msg":"up","pid":7,"who":"web"}
+10:00:06 {"msg":"response began","pid":7,"who":"web","session":"s"}
+10:00:07 {"msg":"connected","pid":6,"who":"cli","session":"s"}`,
+			"signal; cut of web: server was stopping; reconnect of cli: had been cut; cut of web: server was stopping; start of web: was stopped; reconnect of web: start of the session's server"},
 		{"a server's stop cuts, not the one that is nearest", `
 10:00:01 {"msg":"up","pid":4,"who":"web"}
 10:00:01 {"msg":"response began","pid":4,"who":"web","session":"s"}
@@ -187,9 +196,9 @@ func TestRules(t *testing.T) {
 				at, attrs, _ := strings.Cut(l, " {")
 				fmt.Fprintf(&log, `{"time":"2026-05-20T%sZ",%s`+"\n", at, attrs)
 			}
-			tl := timeline.Read(lines("noise.jsonl", noise), lines("log.jsonl", log.String()))
+			tl := Read(lines("noise.jsonl", noise), lines("log.jsonl", log.String()))
 			var chains []string
-			for _, c := range tl.Chains {
+			for _, c := range tl.chains {
 				var events []string
 				for _, e := range c.Events {
 					s := string(e.Kind)
@@ -223,7 +232,7 @@ func matches(got, want string) bool {
 // last; what two sessions lose at once counts once. A process that fails again
 // cuts again; the next one is there for its user.
 func TestUnanswered(t *testing.T) {
-	tl := timeline.Read(lines("log", `
+	tl := Read(lines("log", `
 {"time":"2026-05-20T10:00:00Z","msg":"typed","pid":6,"who":"cli","session":"s"}
 {"time":"2026-05-20T10:00:10Z","msg":"stop","pid":4,"who":"web","signal":"terminated"}
 {"time":"2026-05-20T10:00:10Z","msg":"cut","pid":6,"who":"cli","session":"s","kind":"answer","attempt":"1"}
@@ -235,7 +244,7 @@ func TestUnanswered(t *testing.T) {
 {"time":"2026-05-20T10:00:40Z","msg":"cut","pid":6,"who":"cli","session":"s","kind":"answer","attempt":"2"}
 {"time":"2026-05-20T10:00:45Z","msg":"answered","pid":6,"who":"cli","session":"s"}
 `))
-	again := timeline.Read(lines("log", `
+	again := Read(lines("log", `
 {"time":"2026-05-20T10:00:00Z","msg":"up","pid":4,"who":"cli","session":"a"}
 {"time":"2026-05-20T10:00:10Z","msg":"panic: boom","pid":4,"who":"cli","session":"a"}
 {"time":"2026-05-20T10:00:15Z","msg":"up","pid":5,"who":"cli","session":"a"}
@@ -244,7 +253,7 @@ func TestUnanswered(t *testing.T) {
 {"time":"2026-05-20T10:01:00Z","msg":"up","pid":7,"who":"other"}
 `))
 	var got []string
-	for _, c := range slices.Concat(tl.Chains, again.Chains) {
+	for _, c := range slices.Concat(tl.chains, again.chains) {
 		got = append(got, fmt.Sprint(c.Cuts, c.Sessions, c.Unanswered))
 	}
 	if want := []string{"2 [s s2] 30s", "1 [s] 5s", "2 [a] 15s"}; !slices.Equal(got, want) {
@@ -258,12 +267,12 @@ func TestRepeats(t *testing.T) {
 	for i := range 40 {
 		fmt.Fprintf(&many, `"k%d":%d,`, i, i)
 	}
-	tl := timeline.Read(lines("log", `
+	tl := Read(lines("log", `
 {"time":"2026-05-20T10:00:00Z",`+many.String()+`"msg":"panic: boom","pid":4}
 {"time":"2026-05-20T10:00:00Z","msg":"panic: boom","pid":4}
 `))
-	if e := tl.Chains[0].Events[0]; e.Times != 2 || len(e.Attrs) != 32 || !strings.Contains(text(t, tl), "panic: boom (2 times)") {
-		t.Errorf("%d times, %d attributes\n%s", e.Times, len(e.Attrs), text(t, tl))
+	if e := tl.chains[0].Events[0]; e.Times != 2 || len(e.Attrs) != 32 || !strings.Contains(written(t, tl), "panic: boom (2 times)") {
+		t.Errorf("%d times, %d attributes\n%s", e.Times, len(e.Attrs), written(t, tl))
 	}
 }
 
@@ -271,7 +280,7 @@ func TestRepeats(t *testing.T) {
 // log become markup.
 func TestPage(t *testing.T) {
 	const evil = `</script><script>alert(1)</script><img src=x onerror=alert(2)>`
-	tl := timeline.Read(lines(evil, fmt.Sprintf(`
+	tl := Read(lines(evil, fmt.Sprintf(`
 {"time":"2026-05-20T10:00:00Z","msg":"panic: %[1]s","pid":6,"who":"%[1]s","session":"%[1]s","error":"%[1]s","%[1]s":"%[1]s"}
 %[1]s
 `, evil)))
@@ -279,8 +288,8 @@ func TestPage(t *testing.T) {
 	if err := tl.WriteHTML(&page); err != nil {
 		t.Fatal(err)
 	}
-	if s := page.String(); strings.Contains(s, evil[9:]) || strings.Contains(s, "<img") || len(tl.Chains) != 1 || len(tl.Unread) != 0 {
-		t.Errorf("%d chains, unread %v\n%s", len(tl.Chains), tl.Unread, s)
+	if s := page.String(); strings.Contains(s, evil[9:]) || strings.Contains(s, "<img") || len(tl.chains) != 1 || len(tl.Unread) != 0 {
+		t.Errorf("%d chains, unread %v\n%s", len(tl.chains), tl.Unread, s)
 	}
 	for _, remote := range []string{"http://", "https://", "@import", "url(h"} {
 		if strings.Contains(page.String(), remote) {

@@ -1,8 +1,10 @@
 package timeline
 
 import (
+	"cmp"
 	"iter"
 	"regexp"
+	"strings"
 )
 
 // A history is the last lines, for those without a time.
@@ -51,7 +53,7 @@ func (in *input) before() *line {
 }
 
 // exception matches the last line of a Python or Java traceback.
-var exception = regexp.MustCompile(`^(?:Caused by: )?((?:[a-zA-Z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Timeout|Warning|Lost)\b.*)`)
+var exception = regexp.MustCompile(`^(?:Caused by: )?((?:[a-zA-Z_]\w*\.)*(?:[A-Z]\w*)?(?:Error|Exception|Interrupt|Exit|Timeout|Warning|Lost)\b.*)`)
 
 // traced reports whether a line that only its wrapper dates belongs to the crash
 // that the lines before it tell of.
@@ -89,6 +91,19 @@ func (in *input) logged() bool {
 	return false
 }
 
+// thrown returns the error of a stack trace that ends here, as Node.js writes it.
+func (in *input) thrown() string {
+	for _, text := range in.back.all() {
+		if m := exception.FindStringSubmatch(text); m != nil {
+			return m[1]
+		}
+		if text != "" && text[0] != ' ' && text[0] != '\t' && text[0] != '}' {
+			break
+		}
+	}
+	return ""
+}
+
 // continues reports whether a line that belongs to the one before it is an event
 // by itself; else it may tell more about that.
 func (in *input) continues(l *line) bool {
@@ -109,6 +124,43 @@ func (in *input) continues(l *line) bool {
 		in.more(l)
 		return false
 	}
-	l.loose = true
+	if l.loose = true; l.kind == kindExit && l.why == "" {
+		l.why = in.thrown()
+	}
 	return l.rule == nil || l.rule.Name != "Python: traceback" || !in.logged()
+}
+
+// keep emits a line, a failure only when it is known what follows it.
+func (in *input) keep(l *line) {
+	in.flush()
+	if l.kind == kindFailure || l.kind == kindCut && l.rule != nil {
+		in.trace = l
+		return
+	}
+	if l.stamped == "" && l.rule != nil && !l.loose {
+		in.held = l
+		return
+	}
+	in.send(l)
+}
+
+func (in *input) flush() {
+	for _, l := range []*line{in.held, in.trace} {
+		if l != nil {
+			in.send(l)
+		}
+	}
+	in.held, in.trace = nil, nil
+}
+
+// copied reports whether a line is a copy, with a clock, of the one before it.
+func (in *input) copied(l *line) bool {
+	h := cmp.Or(in.held, in.trace)
+	if h == nil || h.stamped != "" || h.loose || l.stamped == "" || l.n-h.n > 2 || strings.TrimSpace(l.msg) != h.msg {
+		return false
+	}
+	h.at, h.stamp, h.stamped = l.at, l.stamp, l.stamped
+	h.spans = append(h.spans, l.n)
+	in.flush()
+	return true
 }

@@ -8,16 +8,16 @@ import (
 
 // What a line can be besides an event.
 const (
-	nothing   Kind = ""
-	drainOver Kind = "drain over"
-	asks      Kind = "asks"
-	over      Kind = "stream over"
-	leaves    Kind = "leaves"
+	nothing   eventKind = ""
+	drainOver eventKind = "drain over"
+	asks      eventKind = "asks"
+	over      eventKind = "stream over"
+	leaves    eventKind = "leaves"
 )
 
 // words are the messages that are understood whole. Those about sessions count
 // if there is one.
-var words = map[string]Kind{
+var words = map[string]eventKind{
 	"stop":                    kindStop,
 	"drain began":             kindDrain,
 	"phase began":             kindPhase,
@@ -40,7 +40,7 @@ var words = map[string]Kind{
 	"run began":               kindStart,
 }
 
-var sessionWords = map[string]Kind{
+var sessionWords = map[string]eventKind{
 	"typed": asks, "asked": asks,
 	"connected": kindReconnect, "reconnected": kindReconnect,
 	"answered": kindAnswer, "recovered": kindAnswer,
@@ -51,7 +51,7 @@ var sessionWords = map[string]Kind{
 
 // own says what a line of this library, or of a program that writes as it does,
 // is by itself.
-func (l *line) own() Kind {
+func (l *line) own() eventKind {
 	kind := words[l.msg]
 	if l.attrs == nil && kind != drainOver { // plain text that happens to say "stop"
 		return nothing
@@ -74,8 +74,8 @@ func (l *line) own() Kind {
 }
 
 // quote says what happened in the words of the line.
-func (l *line) quote(kind Kind, why string) string {
-	text := short(l.msg, 110)
+func (l *line) quote(kind eventKind, why string) string {
+	text := cmp.Or(l.said, short(l.msg, 110))
 	if l.systemd {
 		text, _, _ = strings.Cut(strings.TrimRight(text, "."), " - ")
 	}
@@ -92,7 +92,7 @@ func (l *line) quote(kind Kind, why string) string {
 }
 
 // text says what happened, for people.
-func (l *line) text(kind Kind) string {
+func (l *line) text(kind eventKind) string {
 	a := l.attrs
 	why := short(cmp.Or(a["error"], a["reason"]), 120)
 	if l.rule != nil {
