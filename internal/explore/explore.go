@@ -25,7 +25,7 @@ type Scenario struct {
 	// bubble, and may use t.Cleanup.
 	Server func(t *testing.T) *drain.Server
 
-	// Clients run side by side, each with a latency of its own. They return once Over
+	// Clients run side by side, each with its own latency. They return once Over
 	// is closed.
 	Clients []func(*Client)
 
