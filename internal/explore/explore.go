@@ -88,7 +88,7 @@ func (s Scenario) run(t *testing.T, at time.Duration) (events map[time.Duration]
 			handler.ServeHTTP(w, req)
 		})
 		served := make(chan error, 1)
-		go func() { served <- web.Serve(r.net) }()
+		go func() { served <- web.Serve(context.Background(), r.net) }()
 		var clients sync.WaitGroup
 		for i, client := range s.Clients {
 			clients.Go(func() { r.client(i, client) })
