@@ -12,6 +12,14 @@ import (
 	"github.com/evenkeel-go/evenkeel/drain"
 )
 
+func (s *store) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /messages", s.post)
+	mux.HandleFunc("GET /events", s.events)
+	mux.HandleFunc("GET /socket", s.socket)
+	return mux
+}
+
 func (s *store) post(w http.ResponseWriter, r *http.Request) {
 	id, err := s.add(r.Context(), r.FormValue("text"))
 	if err != nil {

@@ -53,12 +53,8 @@ func run(addr, admin, state string, settle time.Duration, log *slog.Logger) erro
 	}
 
 	var requests drain.Gate
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST /messages", messages.post)
-	mux.HandleFunc("GET /events", messages.events)
-	mux.HandleFunc("GET /socket", messages.socket)
 	web := &drain.Server{
-		HTTP:   &http.Server{Addr: addr, Handler: mux, ReadHeaderTimeout: 10 * time.Second},
+		HTTP:   &http.Server{Addr: addr, Handler: messages.handler(), ReadHeaderTimeout: 10 * time.Second},
 		Settle: settle,
 		Gate:   &requests,
 		Name:   func(r *http.Request) string { return r.URL.Path + " of " + r.FormValue("session") },
