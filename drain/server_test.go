@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -116,19 +115,16 @@ func TestServerSettle(t *testing.T) {
 	}
 }
 
-// Streams end well and at an even rate, so that their clients do not come back
-// in one instant.
+// Streams end well, and soon. How they are spread is judged in internal/explore.
 func TestServerStreams(t *testing.T) {
 	s := serve(t, &drain.Server{}, nil)
 	const n = 50
-	ends := make([]time.Time, n)
 	var wg sync.WaitGroup
-	for i := range n {
+	for range n {
 		wg.Go(func() {
 			if body, err := s.ask("/sse"); err != nil || body != "event: goodbye\n\n" {
 				t.Errorf("stream ended with %q, %v", body, err)
 			}
-			ends[i] = time.Now()
 		})
 	}
 	for range n {
@@ -136,9 +132,8 @@ func TestServerStreams(t *testing.T) {
 	}
 	got := <-s.stop(t.Context(), 10*time.Second)
 	wg.Wait()
-	slices.SortFunc(ends, time.Time.Compare)
-	if spread := ends[n-1].Sub(ends[0]); got.err != nil || spread < 200*ms || got.over(2*time.Second) {
-		t.Errorf("streams ended within %v, the drain took %v: %v", spread, got.Took, got.err)
+	if got.err != nil || got.over(2*time.Second) {
+		t.Errorf("the drain took %v: %v", got.Took, got.err)
 	}
 }
 

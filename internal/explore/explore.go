@@ -38,7 +38,8 @@ type Scenario struct {
 // Explore runs s without a stop, then once for each event, and fails t for each promise
 // that a run breaks. It returns the number of stops. Of every so many times one is tried.
 func Explore(t *testing.T, s Scenario, every int) int {
-	times := slices.Sorted(maps.Keys(s.run(t, s.Length)))
+	events, _ := s.run(t, s.Length)
+	times := slices.Sorted(maps.Keys(events))
 	stops := 0
 	for i, at := range times {
 		if i%every != 0 || at > s.Length {
@@ -71,7 +72,8 @@ type run struct {
 	begun    map[string]bool // the requests that the handler got
 }
 
-func (s Scenario) run(t *testing.T, at time.Duration) (events map[time.Duration]bool) {
+// run stops at a time, and returns when something happened and how the drain went.
+func (s Scenario) run(t *testing.T, at time.Duration) (events map[time.Duration]bool, report drain.Report) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &run{t: t, net: newNetwork(), over: make(chan struct{}), at: at, deaf: s.Deaf, begun: map[string]bool{}}
 		web := s.Server(t)
@@ -98,7 +100,8 @@ func (s Scenario) run(t *testing.T, at time.Duration) (events map[time.Duration]
 		r.stopping = true
 		r.mu.Unlock()
 		plan := drain.Plan{Budget: s.Budget, Phases: []drain.Phase{{Name: "requests", Steps: []drain.Step{web.Step()}}}}
-		report, err := plan.Run(context.Background())
+		var err error
+		report, err = plan.Run(context.Background())
 		if err != nil && !s.Deaf {
 			r.broken("the drain failed: %v\n%v", err, report)
 		}
@@ -115,7 +118,7 @@ func (s Scenario) run(t *testing.T, at time.Duration) (events map[time.Duration]
 		clients.Wait()
 		events = r.net.events
 	})
-	return events
+	return events, report
 }
 
 func (r *run) broken(format string, args ...any) {

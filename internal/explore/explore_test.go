@@ -2,11 +2,15 @@ package explore
 
 import (
 	"bufio"
+	"context"
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,6 +20,8 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const ms = time.Millisecond
 
 var every = flag.Int("every", 10, "stop at every n-th event")
 
@@ -74,6 +80,63 @@ func TestSettle(t *testing.T) {
 		},
 		Length: 150 * time.Millisecond, Budget: 5 * time.Second, Within: 2 * time.Second,
 	}, *every)
+}
+
+// How long the stop takes, to the millisecond.
+func TestTimes(t *testing.T) {
+	get := func(c *Client) { c.Get("/quick", "bye") }
+	once := func(at time.Duration) func(*Client) {
+		return func(c *Client) { c.Fresh(); time.Sleep(at); get(c) }
+	}
+	idle := func(c *Client) { get(c); <-c.Over }
+	twice := func(c *Client) { get(c); time.Sleep(160 * ms); get(c) }
+	for name, tt := range map[string]struct {
+		settle, budget time.Duration
+		clients        []func(*Client)
+		want           time.Duration
+	}{
+		"nothing to wait for":             {0, 10 * time.Second, nil, 0},
+		"a quiet period":                  {300 * ms, 10 * time.Second, nil, 300 * ms},
+		"a request before the stop":       {300 * ms, 10 * time.Second, []func(*Client){once(90 * ms)}, 300 * ms},
+		"a request that settles":          {300 * ms, 10 * time.Second, []func(*Client){once(200 * ms)}, 403 * ms},
+		"traffic that does not end":       {300 * ms, 10 * time.Second, []func(*Client){kinds["fresh"]}, 900 * ms},
+		"half of the time for settling":   {300 * ms, time.Second, []func(*Client){kinds["fresh"]}, 450 * ms},
+		"a kept connection that asks":     {0, 10 * time.Second, []func(*Client){kinds["quick"]}, 10 * ms},
+		"one that is idle":                {0, 10 * time.Second, []func(*Client){idle}, 100 * ms},
+		"one that is idle, one that asks": {0, 10 * time.Second, []func(*Client){idle, twice}, 180 * ms},
+		"a silent connection":             {0, 10 * time.Second, []func(*Client){kinds["silent"]}, time.Second},
+		"half of the time for it":         {0, time.Second, []func(*Client){kinds["silent"]}, 450 * ms},
+	} {
+		s := Scenario{
+			Server:  func(*testing.T) *drain.Server { return server(tt.settle) },
+			Clients: tt.clients, Budget: tt.budget, Within: tt.budget,
+		}
+		if _, report := s.run(t, 100*ms); report.Took.Round(ms) != tt.want {
+			t.Errorf("%s: the drain took %v, want %v", name, report.Took, tt.want)
+		}
+	}
+}
+
+// Streams end at an even rate, so that their clients do not come back in one instant.
+func TestPace(t *testing.T) {
+	var mu sync.Mutex
+	var ends []time.Time
+	s := Scenario{
+		Server: func(*testing.T) *drain.Server {
+			return &drain.Server{HTTP: &http.Server{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				<-drain.Stopping(r.Context()).Done()
+				mu.Lock()
+				defer mu.Unlock()
+				ends = append(ends, time.Now())
+			})}}
+		},
+		Clients: slices.Repeat([]func(*Client){func(c *Client) { c.Get("/", "") }}, 50),
+		Budget:  10 * time.Second, Within: 2 * time.Second,
+	}
+	s.run(t, 500*ms)
+	if spread := ends[len(ends)-1].Sub(ends[0]); len(ends) != 50 || spread != 49*5*ms {
+		t.Errorf("%d streams ended within %v", len(ends), spread)
+	}
 }
 
 // A handler that is deaf until its context ends cannot hold the drain past its budget.
@@ -141,34 +204,38 @@ func site() http.Handler {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
 		}
-		defer conn.Close()
-		stopping := drain.Stopping(r.Context())
-		fmt.Fprint(both, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: lines\r\nConnection: Upgrade\r\n\r\n")
-		both.Flush()
-		lines := make(chan string)
-		go func() {
-			defer close(lines)
-			for s := bufio.NewScanner(both); s.Scan(); {
-				select {
-				case lines <- s.Text():
-				case <-stopping.Done():
-				}
-			}
-		}()
-		for {
-			select {
-			case line, ok := <-lines:
-				if !ok {
-					return
-				}
-				fmt.Fprintln(conn, line)
-			case <-stopping.Done():
-				fmt.Fprintln(conn, "bye")
-				return
-			}
-		}
+		go lines(conn, both, drain.Stopping(r.Context())) // until the connection ends
 	})
 	return mux
+}
+
+// lines echoes until the stop.
+func lines(conn net.Conn, both *bufio.ReadWriter, stopping context.Context) {
+	defer conn.Close()
+	fmt.Fprint(both, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: lines\r\nConnection: Upgrade\r\n\r\n")
+	both.Flush()
+	heard := make(chan string)
+	go func() {
+		defer close(heard)
+		for s := bufio.NewScanner(both); s.Scan(); {
+			select {
+			case heard <- s.Text():
+			case <-stopping.Done():
+			}
+		}
+	}()
+	for {
+		select {
+		case line, ok := <-heard:
+			if !ok {
+				return
+			}
+			fmt.Fprintln(conn, line)
+		case <-stopping.Done():
+			fmt.Fprintln(conn, "bye")
+			return
+		}
+	}
 }
 
 // pieces is a body that takes a while.
