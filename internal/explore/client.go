@@ -146,7 +146,7 @@ func (c *Client) Upgrade(path, last string, pause time.Duration) {
 	for lines.Scan() {
 		seen = lines.Text()
 	}
-	if admitted, stopping, cut := c.run.admitted(id); admitted && !cut && (seen != last || !stopping) {
+	if admitted, _, cut := c.run.admitted(id); admitted && !cut && seen != last {
 		c.run.broken("the connection of %s ended after %q: %v", path, seen, lines.Err())
 	}
 }

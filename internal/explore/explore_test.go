@@ -2,7 +2,6 @@ package explore
 
 import (
 	"bufio"
-	"context"
 	"flag"
 	"fmt"
 	"io"
@@ -46,7 +45,7 @@ func TestServer(t *testing.T) {
 		for _, second := range []bool{false, true} { // HTTP/2
 			for a, one := range kinds {
 				for b, other := range kinds {
-					if a > b || second && (a == "silent" || a == "upgrade" || b == "upgrade") {
+					if a > b || second && slices.ContainsFunc([]string{"silent", "upgrade", "later"}, func(k string) bool { return k == a || k == b }) {
 						continue
 					}
 					t.Run(fmt.Sprint(a, "+", b, "+", settle, "+", second), func(t *testing.T) {
@@ -204,23 +203,32 @@ func site() http.Handler {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
 		}
-		go lines(conn, both, drain.Stopping(r.Context())) // until the connection ends
+		lines(conn, both, drain.Stopping(r.Context()).Done())
+	})
+	mux.HandleFunc("/later", func(w http.ResponseWriter, r *http.Request) {
+		conn, both, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		go lines(conn, both, time.After(400*ms)) // the connection outlives the request, and knows of no stop
 	})
 	return mux
 }
 
-// lines echoes until the stop.
-func lines(conn net.Conn, both *bufio.ReadWriter, stopping context.Context) {
+// lines echoes until stop.
+func lines[T any](conn net.Conn, both *bufio.ReadWriter, stop <-chan T) {
 	defer conn.Close()
 	fmt.Fprint(both, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: lines\r\nConnection: Upgrade\r\n\r\n")
 	both.Flush()
-	heard := make(chan string)
+	heard, over := make(chan string), make(chan struct{})
+	defer close(over)
 	go func() {
 		defer close(heard)
 		for s := bufio.NewScanner(both); s.Scan(); {
 			select {
 			case heard <- s.Text():
-			case <-stopping.Done():
+			case <-over:
 			}
 		}
 	}()
@@ -231,7 +239,7 @@ func lines(conn net.Conn, both *bufio.ReadWriter, stopping context.Context) {
 				return
 			}
 			fmt.Fprintln(conn, line)
-		case <-stopping.Done():
+		case <-stop:
 			fmt.Fprintln(conn, "bye")
 			return
 		}
