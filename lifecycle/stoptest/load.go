@@ -3,6 +3,8 @@ package stoptest
 import (
 	"context"
 	"errors"
+	"io"
+	"strings"
 )
 
 // A Load asks the program for work, as one client.
@@ -50,32 +52,40 @@ func Admitted(ctx context.Context) {
 //	/             HTTP/1.1
 //	h2c://{addr}/ HTTP/2 without TLS
 //	https://{addr}/  HTTP/2 or HTTP/1.1; any certificate will do
-func Get(target string) Load { return Load{Name: "GET " + target, Do: get(target, client{})} }
+func Get(target string) Load {
+	return Load{Name: "GET " + target, Do: request{method: "GET", target: target}.send}
+}
 
 // Post is a load of POST requests with a short body. The other parameters are those of Get
 // and of http.Post.
 func Post(target, contentType, body string) Load {
-	return Load{Name: "POST " + target, Do: post(target, contentType, body)}
+	return Load{Name: "POST " + target, Do: request{
+		method: "POST", target: target, contentType: contentType,
+		body: func(context.Context) (io.Reader, int64) { return strings.NewReader(body), int64(len(body)) },
+	}.send}
 }
 
 // Upload is a load of POST requests with a body of size bytes. It asks for 100-continue, and
 // sends the body in pieces. In a life whose moment is the middle of an upload, half of it is
 // sent before the signal and half 300 ms after.
 func Upload(target string, size int64) Load {
-	return Load{Name: "UPLOAD " + target, Do: upload(target, size)}
+	return Load{Name: "UPLOAD " + target, Do: request{
+		method: "POST", target: target, contentType: "application/octet-stream",
+		body: func(ctx context.Context) (io.Reader, int64) { return &pieces{ctx: ctx, size: size}, size },
+	}.send}
 }
 
 // Events is a load of server-sent events. A stream ends well if its framing is complete and,
 // if goodbye is not "", one of its last lines contains that. A client holds its stream
 // until the program ends it.
 func Events(target, goodbye string) Load {
-	return Load{Name: "EVENTS " + target, Do: events(target, goodbye), Stream: true}
+	return Load{Name: "EVENTS " + target, Stream: true, Do: request{method: "GET", target: target, read: lines(goodbye)}.send}
 }
 
 // Slow is Get by a client that reads slowly, through a small receive buffer. The response
 // should have 1 MB or more.
 func Slow(target string) Load {
-	return Load{Name: "SLOW " + target, Do: get(target, client{slow: true})}
+	return Load{Name: "SLOW " + target, Do: request{method: "GET", target: target, slow: true}.send}
 }
 
 // Silent is a load of connections that never send a byte.

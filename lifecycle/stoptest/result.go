@@ -1,6 +1,11 @@
 package stoptest
 
-import "io"
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+)
 
 // A Result is what all lives of a Check showed.
 type Result struct {
@@ -62,8 +67,54 @@ func (r Result) Broken() (broken []Promise) {
 	return broken
 }
 
-// WriteText writes the tables of promises and loads, and the findings.
-func (r Result) WriteText(w io.Writer) error { return r.writeText(w) }
+// String returns the finding for people.
+func (f Finding) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: no\n  %s\n  moment: %s; seed %d with one life repeats it\n", f.Promise, f.Saw, f.Moment, f.Seed)
+	block := func(title, text string) {
+		if text = strings.TrimSpace(text); text != "" {
+			fmt.Fprintf(&b, "  %s:\n    %s\n", title, strings.ReplaceAll(text, "\n", "\n    "))
+		}
+	}
+	block("last lines", strings.Join(f.Last, "\n"))
+	block("timeline", f.Timeline)
+	return b.String()
+}
 
-// WriteHTML writes the timelines of all findings as a page, which needs no other file.
-func (r Result) WriteHTML(w io.Writer) error { return r.writeHTML(w) }
+// WriteText writes the findings, and the tables of promises and of loads.
+func (r Result) WriteText(w io.Writer) error {
+	for _, f := range r.Findings {
+		if _, err := fmt.Fprintln(w, f); err != nil {
+			return err
+		}
+	}
+	return r.writeTables(w)
+}
+
+func (r Result) writeTables(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "PROMISE (%d lives)\tVERDICT\tYES\tNO\tUNPROVEN\n", r.Lives)
+	for _, j := range r.Judgments {
+		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\n", j.Promise, j.Verdict, j.Yes, j.No, j.Unproven)
+	}
+	if len(r.Loads) > 0 {
+		fmt.Fprint(t, "\nLOAD\tANSWERED\tREFUSED\tLOST\tUNPROVEN\n")
+	}
+	for _, l := range r.Loads {
+		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\n", l.Name, l.Answered, l.Refused, l.Lost, l.Unproven)
+	}
+	return t.Flush()
+}
+
+// WriteHTML writes the timelines of all findings as one page, which needs no other file.
+func (r Result) WriteHTML(w io.Writer) error {
+	var all []log
+	lives := map[string]bool{}
+	for _, f := range r.Findings {
+		if life := fmt.Sprint(f.Seed, f.Moment); !lives[life] {
+			lives[life] = true
+			all = append(all, f.logs...)
+		}
+	}
+	return read(all).WriteHTML(w)
+}

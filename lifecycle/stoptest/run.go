@@ -21,7 +21,7 @@ func Run(t *testing.T, p Program) {
 		t.Fatal(err)
 	}
 	var table strings.Builder
-	if err := result.writeTable(&table); err != nil {
+	if err := result.writeTables(&table); err != nil {
 		t.Fatal(err)
 	}
 	t.Log("\n" + table.String())

@@ -1,0 +1,265 @@
+package stoptest
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// A traffic is the clients of one life: two for each load.
+type traffic struct {
+	life *life
+	ctx  context.Context // of all calls
+	all  sync.WaitGroup  // the clients
+
+	mu      sync.Mutex
+	done    []record
+	open    map[*call]bool // true in its middle
+	warm    []bool         // by load: a call succeeded
+	failed  error          // the first failure before the signal
+	armed   bool           // calls may stop in their middle
+	aimed   chan struct{}  // closed when the call that was aimed at is in its middle
+	resting chan struct{}  // closed when no client may begin a further call
+	idle    context.CancelFunc
+}
+
+// A record is a call that has ended, or that ended with the life.
+type record struct {
+	load  int
+	kept  bool
+	began time.Time
+	ended time.Time
+	end   end
+	err   error
+}
+
+func newTraffic(ctx context.Context, l *life) *traffic {
+	t := &traffic{life: l, open: map[*call]bool{}, warm: make([]bool, len(l.program.Load)), aimed: make(chan struct{}), resting: make(chan struct{})}
+	t.ctx, t.idle = context.WithCancel(ctx)
+	return t
+}
+
+// begin starts all clients, and returns when each load has succeeded once.
+func (t *traffic) begin(ctx context.Context) error {
+	for load := range t.life.program.Load {
+		t.all.Go(func() { t.client(load, nil) })
+		t.all.Go(func() {
+			kept := new(http.Transport)
+			defer kept.CloseIdleConnections()
+			t.client(load, kept)
+		})
+	}
+	until := time.Now().Add(t.life.program.Start)
+	for {
+		cold, err := t.cold()
+		switch {
+		case err != nil:
+			return &errStart{why: err.Error()}
+		case cold < 0:
+			return nil
+		case time.Now().After(until):
+			return &errStart{fmt.Sprintf("%s was not answered within %v", t.life.program.Load[cold].Name, t.life.program.Start), true}
+		}
+		if err := t.life.sleep(ctx, 5*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+// cold returns a load that has not succeeded yet, or -1.
+func (t *traffic) cold() (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i, warm := range t.warm {
+		if !warm {
+			return i, t.failed
+		}
+	}
+	return -1, t.failed
+}
+
+// client makes one call after the other, until the program is gone. As one behind a load
+// balancer, it rests when the program is not ready, and tries once more when new
+// connections are refused.
+func (t *traffic) client(load int, kept *http.Transport) {
+	w := t.life.watch
+	refusals, last := 0, false
+	for {
+		r := t.one(load, kept)
+		if r.end == refused {
+			refusals++
+		}
+		if last || refusals == 3 || t.life.program.Load[load].Silent {
+			return
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-t.life.proc.ended:
+			return
+		case <-t.resting:
+			<-t.life.proc.ended // the connection is kept until then
+			return
+		case <-t.ctx.Done():
+			return
+		}
+		select {
+		case <-w.notReady:
+			last = true
+			select {
+			case <-w.refusing:
+			case <-t.life.proc.ended:
+				return
+			case <-t.ctx.Done():
+				return
+			}
+		default:
+		}
+	}
+}
+
+// one makes a call.
+func (t *traffic) one(load int, kept *http.Transport) record {
+	l := t.life.program.Load[load]
+	c := &call{load: load, kept: kept, pause: t.pause, began: time.Now()}
+	t.mu.Lock()
+	t.open[c] = false
+	if l.Silent {
+		t.warm[load] = true
+	}
+	t.mu.Unlock()
+	err := l.Do(context.WithValue(t.ctx, callKey{}, c), t.life.Addr)
+	r := record{load, kept != nil, c.began, time.Now(), c.endOf(err), err}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.open, c)
+	select {
+	case <-t.life.signalled:
+		t.done = append(t.done, r)
+		if r.end == lost {
+			t.life.notes.add("cut "+l.Name+": "+err.Error(), "session", fmt.Sprintf("%s#%d", l.Name, len(t.done)))
+		}
+	default:
+		switch {
+		case err == nil, err == errNoFraming:
+			t.warm[load] = true
+		case t.ctx.Err() == nil && t.failed == nil && !(l.Stream && t.warm[load]):
+			t.failed = fmt.Errorf("%s failed before the program was stopped: %w", l.Name, err)
+		}
+	}
+	return r
+}
+
+// pause is what Admitted does in the middle of a call.
+func (t *traffic) pause(ctx context.Context, c *call) {
+	m, l := t.life.moment, t.life
+	t.mu.Lock()
+	t.warm[c.load] = t.warm[c.load] || l.program.Load[c.load].Stream
+	_, known := t.open[c]
+	stops := known && t.armed && (m.holds() || m.when == middle && m.load == c.load)
+	select {
+	case <-l.signalled:
+		stops = stops && m.holds() && c.began.Before(l.signalledAt)
+	default:
+	}
+	if stops {
+		t.open[c] = true
+		select {
+		case <-t.aimed:
+		default:
+			close(t.aimed)
+		}
+	}
+	t.mu.Unlock()
+	if !stops {
+		return
+	}
+	defer func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if _, ok := t.open[c]; ok {
+			t.open[c] = false
+		}
+	}()
+	select {
+	case <-l.signalled:
+	case <-ctx.Done():
+		return
+	case <-l.proc.ended:
+		return
+	}
+	if m.holds() {
+		select {
+		case <-ctx.Done():
+		case <-l.proc.ended:
+		}
+		return
+	}
+	l.wait(ctx, pause)
+}
+
+// aim waits until a call is in its middle, if that is the moment. A stream that is open
+// already is in its middle.
+func (t *traffic) aim(ctx context.Context) error {
+	t.mu.Lock()
+	m := t.life.moment
+	t.armed = true
+	t.mu.Unlock()
+	switch {
+	case m.when == middle && !t.life.program.Load[m.load].Stream:
+		select {
+		case <-t.aimed:
+		case <-time.After(5 * time.Second): // its Do may not call Admitted
+		case <-t.life.proc.ended:
+		case <-ctx.Done():
+		}
+	case m.holds():
+		return t.life.sleep(ctx, 100*time.Millisecond)
+	}
+	return t.life.alive(ctx)
+}
+
+// rest waits for the calls that are open, and ends streams and silent connections. Further
+// calls do not begin.
+func (t *traffic) rest() {
+	close(t.resting)
+	t.waitFor(func(l Load) bool { return !l.Stream && !l.Silent })
+	t.idle()
+	t.waitFor(func(Load) bool { return true })
+}
+
+// waitFor waits until no call of certain loads is open, for 10 s at most.
+func (t *traffic) waitFor(which func(Load) bool) {
+	for range 1000 {
+		open := false
+		t.mu.Lock()
+		for c := range t.open {
+			open = open || which(t.life.program.Load[c.load])
+		}
+		t.mu.Unlock()
+		if !open {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// inMiddle returns how many admitted calls are held in their middle.
+func (t *traffic) inMiddle() (n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for c, in := range t.open {
+		if in && c.proved.Load() {
+			n++
+		}
+	}
+	return n
+}
+
+// records returns the calls that had not ended at the first signal.
+func (t *traffic) records() []record {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.done
+}
