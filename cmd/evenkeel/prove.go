@@ -90,7 +90,7 @@ func prove(args []string, stdout, stderr io.Writer) (status int) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	result, err := stoptest.Check(ctx, p)
-	if len(result.Judgments) > 0 {
+	if result.Lives > 0 {
 		err = errors.Join(err, report(result, *page, *asJSON, stdout))
 	}
 	switch {

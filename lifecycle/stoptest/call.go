@@ -3,6 +3,7 @@ package stoptest
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -63,6 +64,17 @@ func (c *call) endOf(err error) end {
 		return lost
 	}
 	return unproven
+}
+
+// short leaves out the addresses of a network error.
+func short(err error) string {
+	var op *net.OpError
+	for errors.As(err, &op) {
+		if err = op.Err; !errors.As(err, new(*net.OpError)) {
+			return op.Op + ": " + err.Error()
+		}
+	}
+	return err.Error()
 }
 
 // isRefusal recognizes what HTTP/2 says of a request that the server has not begun. The

@@ -93,7 +93,7 @@ func (q request) set(t *http.Transport, h2c bool) {
 		t.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
 			conn, err := new(net.Dialer).DialContext(ctx, network, addr)
 			if tcp, ok := conn.(*net.TCPConn); ok {
-				tcp.SetReadBuffer(4 << 10)
+				tcp.SetReadBuffer(64 << 10)
 			}
 			return conn, err
 		}
@@ -108,7 +108,7 @@ func (q request) finish(res *http.Response) error {
 		err = q.read(res.Body)
 	case q.slow:
 		for err == nil {
-			if _, err = io.CopyN(io.Discard, res.Body, 32<<10); err == nil {
+			if _, err = io.CopyN(io.Discard, res.Body, 256<<10); err == nil {
 				time.Sleep(5 * time.Millisecond)
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -38,17 +39,20 @@ func (l *life) judge() (list []seen) {
 	if l.moment.holds() {
 		return append(list, l.judgeForced()...)
 	}
-	if !l.moment.orderly() {
+	if l.moment.signals[0] == os.Kill {
 		return list
-	}
-	list = append(list, l.judgeCalls()...)
-	if v, why := l.watch.seen(); v != "" {
-		add(seen{promise: ReadinessFirst, yes: count(v == Yes), no: count(v == No), unproven: count(v == Unproven), saw: why, timed: true})
 	}
 	took := l.proc.endedAt.Sub(l.stopBegan())
 	one(InTime, !l.overdue, true, fmt.Sprintf("it had not exited %v after %s", l.program.Budget, signalName(l.moment.signals[0])))
 	if !l.overdue {
 		one(NothingLeft, len(l.left) == 0, true, strings.Join(l.left, ", "))
+	}
+	if !l.moment.orderly() {
+		return list // the second signal may have been a doubled one, or may have forced
+	}
+	list = append(list, l.judgeCalls()...)
+	if v, why := l.watch.seen(); v != "" {
+		add(seen{promise: ReadinessFirst, yes: count(v == Yes), no: count(v == No), unproven: count(v == Unproven), saw: why, timed: true})
 	}
 	if l.overdue || l.moment.event == orphaned {
 		return list // the status is not the program's, or not known
@@ -72,7 +76,7 @@ func (l *life) judgeCalls() []seen {
 			s = &streams
 		}
 		switch saw := fmt.Sprintf("%s, begun %v %s, ended %v after it: %v", load.Name, l.since(r.began).Abs(),
-			beforeOrAfter(l.since(r.began)), l.since(r.ended), r.err); {
+			beforeOrAfter(l.since(r.began)), l.since(r.ended), why(r.err)); {
 		case r.end == answered, r.end == refused:
 			s.yes++
 		case r.end == lost:
@@ -86,6 +90,13 @@ func (l *life) judgeCalls() []seen {
 		}
 	}
 	return []seen{work, streams, refusals}
+}
+
+func why(err error) string {
+	if err == nil {
+		return ""
+	}
+	return short(err)
 }
 
 func (l *life) since(t time.Time) time.Duration {

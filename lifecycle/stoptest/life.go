@@ -84,7 +84,7 @@ func (l *life) run(ctx context.Context) (err error) {
 		return &errStart{why: err.Error()}
 	}
 	defer l.proc.end()
-	l.notes.add("started the program", "child", l.proc.program.Pid)
+	l.about("started " + l.proc.name)
 
 	calls, stop := context.WithCancel(ctx)
 	l.traffic = newTraffic(calls, l)
@@ -104,7 +104,7 @@ func (l *life) run(ctx context.Context) (err error) {
 	if err := l.stop(ctx); err != nil {
 		return err
 	}
-	l.notes.add("the program exited", "child", l.proc.program.Pid)
+	l.aboutExit()
 	l.left = l.leftovers()
 	timer := time.AfterFunc(grace, stop)
 	defer timer.Stop()
@@ -126,11 +126,11 @@ func (l *life) reach(ctx context.Context) error {
 	if err := l.waitReady(ctx); err != nil {
 		return err
 	}
-	l.notes.add("the program is ready", "child", l.proc.program.Pid)
+	l.about("the program is ready")
 	if ack := l.program.Acknowledged; ack != nil && l.Number > 0 {
 		if err := ack(ctx, &l.Life); err != nil {
 			l.missing = err
-			l.notes.add("acknowledged work is missing: "+err.Error(), "child", l.proc.program.Pid)
+			l.about("acknowledged work is missing: " + err.Error())
 		}
 	}
 	if l.moment.when == unused {
@@ -178,6 +178,9 @@ func (l *life) waitReady(ctx context.Context) error {
 	until := time.Now().Add(l.program.Start)
 	for {
 		err := l.program.probe(ctx, &l.Life)
+		if err == nil && l.watch.refuses(ctx) {
+			err = errors.New("connections to " + l.Addr + " are refused")
+		}
 		if dead := l.alive(ctx); dead != nil {
 			return dead
 		}
@@ -201,7 +204,7 @@ func (l *life) stop(ctx context.Context) error {
 	l.signalledAt = time.Now()
 	close(l.signalled)
 	if l.moment.event != nothing {
-		l.notes.add(l.moment.name(l.program.Load), "child", l.proc.program.Pid)
+		l.about(l.moment.name(l.program.Load))
 		l.proc.happen(l.moment.event)
 		l.wait(ctx, pause)
 	}
@@ -216,7 +219,9 @@ func (l *life) stop(ctx context.Context) error {
 		}
 		l.held = l.traffic.inMiddle()
 		l.sent = append(l.sent, time.Now())
-		l.notes.add("sent "+signalName(s), "child", l.proc.program.Pid, "signal", signalName(s))
+		l.about("sends", "signal", signalName(s))
+		// The kernel's part, as many programs do not log it.
+		l.notes.add("stop", []any{"pid", l.proc.program.Pid, "who", l.proc.name, "signal", signalName(s)})
 		if err := l.proc.program.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
 			return &errStart{why: err.Error()}
 		}
@@ -225,7 +230,7 @@ func (l *life) stop(ctx context.Context) error {
 	case <-l.proc.ended:
 	case <-time.After(budget - time.Since(l.stopBegan())):
 		l.overdue = true
-		l.notes.add("the program did not exit in time, and gets SIGKILL", "child", l.proc.program.Pid, "signal", "SIGKILL")
+		l.about("sends SIGKILL, as the program did not exit in time", "signal", "SIGKILL")
 		l.proc.program.Kill()
 		<-l.proc.ended
 	case <-ctx.Done():
@@ -250,9 +255,23 @@ func (l *life) wait(ctx context.Context, d time.Duration) {
 	}
 }
 
+// aboutExit notes the exit and, if it is known, the status.
+func (l *life) aboutExit() {
+	if l.moment.event == orphaned {
+		l.about("exited")
+		return
+	}
+	code, by := l.proc.status()
+	if by >= 0 {
+		l.about("exited", "signal", signalName(by))
+	} else {
+		l.about("exited", "status", code)
+	}
+}
+
 // leftovers describes what the program left behind.
 func (l *life) leftovers() []string {
-	if !l.moment.orderly() || l.overdue {
+	if l.overdue || l.moment.holds() || l.moment.when == taken || l.moment.signals[0] == os.Kill {
 		return nil
 	}
 	found := l.proc.left()

@@ -83,7 +83,7 @@ func Events(target, goodbye string) Load {
 }
 
 // Slow is Get by a client that reads slowly, through a small receive buffer. The response
-// should have 1 MB or more.
+// should have 10 MB or more, as the kernel holds a few.
 func Slow(target string) Load {
 	return Load{Name: "SLOW " + target, Do: request{method: "GET", target: target, slow: true}.send}
 }

@@ -39,6 +39,10 @@ const (
 	stdoutClosed
 )
 
+// Two signals that are doubled apart are one request to some programs, as wrappers double a
+// Ctrl-C, and two to others. Two that are apart are two.
+const doubled, apart = 20 * time.Millisecond, 400 * time.Millisecond
+
 // moments returns the moments of the first lives, those that find most first.
 func (p Program) moments() (list []moment) {
 	first := p.Signals[:1]
@@ -56,16 +60,15 @@ func (p Program) moments() (list []moment) {
 		}
 		return same
 	}
-	const short, long = 20 * time.Millisecond, 400 * time.Millisecond
 	list = append(list,
-		moment{when: loaded, signals: times(2), gap: long},
-		moment{when: loaded, signals: times(3), gap: short},
+		moment{when: loaded, signals: times(2), gap: apart},
+		moment{when: loaded, signals: times(3), gap: apart},
 		moment{when: loaded, signals: []os.Signal{os.Kill}},
 		moment{when: idle, signals: first},
 		moment{when: starting, signals: first},
 		moment{when: taken},
 		moment{when: unused, signals: first},
-		moment{when: loaded, signals: times(2), gap: short},
+		moment{when: loaded, signals: times(2), gap: doubled},
 		moment{when: loaded, signals: first, event: stdoutClosed},
 		moment{when: loaded, signals: first, event: stdinClosed},
 	)
@@ -97,8 +100,8 @@ func (p Program) moment(seed uint64) moment {
 		same[i] = s
 	}
 	m.signals = same
-	if len(same) > 1 {
-		m.gap = time.Duration(r.IntN(500)) * time.Millisecond
+	if m.holds() {
+		m.gap += time.Duration(r.IntN(200)) * time.Millisecond
 	}
 	return m
 }
@@ -108,7 +111,7 @@ func (m moment) orderly() bool { return len(m.signals) == 1 && m.signals[0] != o
 
 // holds reports whether calls that the program has admitted stay in their middle until it
 // exits, so that they hold up its stop.
-func (m moment) holds() bool { return len(m.signals) > 1 }
+func (m moment) holds() bool { return len(m.signals) > 1 && m.gap >= apart }
 
 // name is the moment in words.
 func (m moment) name(loads []Load) string {

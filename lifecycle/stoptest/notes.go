@@ -16,10 +16,16 @@ type notes struct {
 	out bytes.Buffer
 }
 
-func (n *notes) add(msg string, args ...any) {
+// about notes what the engine did to the program, or saw of it.
+func (l *life) about(msg string, args ...any) {
+	args = append(args, "pid", os.Getpid(), "who", "stoptest", "of", l.proc.name, "child", l.proc.program.Pid)
+	l.notes.add(msg, args)
+}
+
+func (n *notes) add(msg string, args []any) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	slog.New(slog.NewJSONHandler(&n.out, nil)).With("pid", os.Getpid(), "who", "stoptest").Info(msg, args...)
+	slog.New(slog.NewJSONHandler(&n.out, nil)).Info(msg, args...)
 }
 
 // A log is what one process wrote.

@@ -28,8 +28,8 @@ type Program struct {
 	Addr string
 
 	// Ready says when a life has started: a URL that answers with 2xx, expanded as
-	// Life.Expand does it, or its path only, which is one at {addr}. "" means when a
-	// connection to {addr} is accepted; then readiness is not judged.
+	// Life.Expand does it, or its path only, which is one at {addr}. Besides, {addr} must
+	// accept connections. "" means that this is enough; then readiness is not judged.
 	Ready string
 
 	// Load is what the clients do. Each load has two clients: one keeps its connection,

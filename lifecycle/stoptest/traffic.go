@@ -138,7 +138,9 @@ func (t *traffic) one(load int, kept *http.Transport) record {
 	case <-t.life.signalled:
 		t.done = append(t.done, r)
 		if r.end == lost {
-			t.life.notes.add("cut "+l.Name+": "+err.Error(), "session", fmt.Sprintf("%s#%d", l.Name, len(t.done)))
+			session := fmt.Sprintf("%s #%d", l.Name, len(t.done))
+			t.life.notes.add("response began", []any{"pid", t.life.proc.program.Pid, "who", t.life.proc.name, "session", session})
+			t.life.notes.add("cut", []any{"who", "client", "session", session, "error", short(err)})
 		}
 	default:
 		switch {

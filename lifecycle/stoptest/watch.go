@@ -82,7 +82,7 @@ func (w *watch) run(ctx context.Context) {
 			case errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil: // slow is not unready
 			default:
 				failed = true
-				w.life.notes.add("readiness failed: "+err.Error(), "child", w.life.proc.program.Pid)
+				w.life.about("readiness failed: " + err.Error())
 			}
 			if failed && !w.refuses(ctx) {
 				w.set(Yes, "")
@@ -93,7 +93,7 @@ func (w *watch) run(ctx context.Context) {
 		if !w.refuses(ctx) {
 			continue
 		}
-		w.life.notes.add("new connections are refused", "child", w.life.proc.program.Pid)
+		w.life.about("new connections are refused")
 		if gap := time.Since(good); gap > 500*time.Millisecond {
 			w.set(Unproven, "")
 		} else {
