@@ -155,6 +155,9 @@ func (p *pieces) Read(b []byte) (int, error) {
 	return n, nil
 }
 
+// errNoGoodbye is the error of a stream with complete framing.
+var errNoGoodbye = errors.New("the stream ended")
+
 // lines reads a stream of events to its end.
 func lines(goodbye string) func(io.Reader) error {
 	return func(r io.Reader) error {
@@ -165,7 +168,7 @@ func lines(goodbye string) func(io.Reader) error {
 			said = said || strings.Contains(line, goodbye)
 			switch {
 			case err == io.EOF && !said:
-				return fmt.Errorf("the stream ended without %q", goodbye)
+				return fmt.Errorf("%w: without %q", errNoGoodbye, goodbye)
 			case err == io.EOF:
 				return nil
 			case err != nil:

@@ -182,6 +182,7 @@ func (l *life) judgeStatus(took time.Duration) []seen {
 		switch {
 		case l.program.Load[r.load].Silent:
 			doubtful++ // the program may call the end of a silent connection a failure
+		case errors.Is(r.err, errNoGoodbye): // the program ended it in order
 		case r.end == lost:
 			cut++
 		case r.end == unproven:
