@@ -164,6 +164,15 @@ func (e *engine) run(ctx context.Context) error {
 		return e.explain(rehearsal, err)
 	}
 	e.readyTook = rehearsal.ready.Sub(rehearsal.began)
+	err := e.lives(ctx, end)
+	if asStart(err) != nil {
+		return nil // that the program did not start again is a finding, and the end
+	}
+	return err
+}
+
+// lives runs the lives that count, and starts the program once more.
+func (e *engine) lives(ctx context.Context, end moment) error {
 	for i := range e.Lives {
 		if err := e.one(ctx, e.Seed+uint64(i)); err != nil {
 			return err
@@ -273,7 +282,7 @@ func (e *engine) live(ctx context.Context, seed uint64, m moment) (*life, []seen
 			}
 		}
 		if try == 3 && failed != nil {
-			return nil, nil, fmt.Errorf("%w; the program did not start again", err)
+			return nil, nil, err
 		}
 		if failed == nil {
 			if m.when != taken {
