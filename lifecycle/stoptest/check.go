@@ -109,6 +109,10 @@ func newEngine(ctx context.Context, p Program) (e *engine, err error) {
 	return e, nil
 }
 
+// noRaceSleep is an option of the race detector. Without it, the exit of a program takes
+// a second, in which work is answered that would be lost.
+const noRaceSleep = "atexit_sleep_ms=0"
+
 // build builds Package, and makes a Command of it.
 func (e *engine) build(ctx context.Context) error {
 	path := filepath.Join(e.dir, "program")
@@ -124,7 +128,9 @@ func (e *engine) build(ctx context.Context) error {
 		for _, a := range e.Args {
 			args = append(args, l.Expand(a))
 		}
-		return exec.Command(path, args...)
+		c := exec.Command(path, args...)
+		c.Env = append(os.Environ(), "GORACE="+noRaceSleep+" "+os.Getenv("GORACE"))
+		return c
 	}
 	return nil
 }
@@ -159,11 +165,11 @@ func (e *engine) run(ctx context.Context) error {
 	if !canSignal {
 		end.signals = []os.Signal{os.Kill}
 	}
-	rehearsal := e.life(0, end)
+	rehearsal := e.life(e.Seed, end)
 	if err := rehearsal.run(ctx); err != nil {
 		return e.explain(rehearsal, err)
 	}
-	e.readyTook = rehearsal.ready.Sub(rehearsal.began)
+	e.readyTook, e.before = rehearsal.ready.Sub(rehearsal.began), rehearsal
 	err := e.lives(ctx, end)
 	if asStart(err) != nil {
 		return nil // that the program did not start again is a finding, and the end
@@ -216,10 +222,10 @@ func (e *engine) one(ctx context.Context, seed uint64) error {
 	}
 	e.progress(first, list, ", so once more")
 	second, again, err := e.live(ctx, seed, e.moment(seed))
+	e.add(first, list, again)
 	if err != nil {
 		return err
 	}
-	e.add(first, list, again)
 	e.add(second, slices.DeleteFunc(again, func(s seen) bool { return s.timed }), nil)
 	e.progress(second, list, "")
 	return nil
@@ -274,12 +280,10 @@ func (e *engine) live(ctx context.Context, seed uint64, m moment) (*life, []seen
 			next = seen{promise: NextStarts, no: 1, saw: "the next life: " + failed.why + lastWords(l)}
 		}
 		if failed == nil || try == 3 {
-			if next.no+next.unproven == 0 {
+			if next.no+next.unproven == 0 && m.when != taken && m.when != starting {
 				next.yes = 1
 			}
-			if before := e.before; before != nil && m.when != taken {
-				e.add(before, []seen{next}, nil)
-			}
+			e.add(e.before, []seen{next}, nil)
 		}
 		if try == 3 && failed != nil {
 			return nil, nil, err

@@ -62,7 +62,9 @@ func (l *life) judge() (list []seen) {
 
 // judgeCalls counts how the calls ended.
 func (l *life) judgeCalls() []seen {
-	work, streams, refusals := seen{promise: WorkAnswered}, seen{promise: StreamsEnded}, seen{promise: RefusedCleanly, timed: true}
+	// Without its end in time, what is cut by the kill is cut by time alone.
+	work, streams := seen{promise: WorkAnswered, timed: l.overdue}, seen{promise: StreamsEnded, timed: l.overdue}
+	refusals := seen{promise: RefusedCleanly, timed: true}
 	for _, r := range l.traffic.records() {
 		load := l.program.Load[r.load]
 		late := r.began.After(l.stopBegan())
@@ -188,6 +190,9 @@ func (l *life) judgeStatus(took time.Duration) []seen {
 		case r.end == unproven:
 			doubtful++
 		}
+	}
+	if l.watch.cut() {
+		doubtful++
 	}
 	s := seen{promise: ExitStatus}
 	crashed := slices.ContainsFunc(l.proc.said(l.began), func(l line) bool {

@@ -14,7 +14,7 @@ import (
 )
 
 // pause is how long a call stays in its middle after the signal.
-const pause = 300 * time.Millisecond
+const pause, tick = 300 * time.Millisecond, 10 * time.Millisecond
 
 // grace is how long calls go on after the exit of the program: what it has sent is in the
 // kernel, and is still read.
@@ -45,7 +45,7 @@ type life struct {
 // errStart says that a life did not get as far as its stop. It is about the life before.
 type errStart struct {
 	why  string
-	slow bool // only time ran out
+	slow bool // it may be so because the machine is busy
 }
 
 func (e *errStart) Error() string { return "stoptest: " + e.why }

@@ -28,26 +28,26 @@ func (n *notes) add(msg string, args []any) {
 	slog.New(slog.NewJSONHandler(&n.out, nil)).Info(msg, args...)
 }
 
-// A log is what one process wrote.
-type log struct {
+// An output is what one process wrote.
+type output struct {
 	name string
 	text []byte
 }
 
 // logs returns what the engine and the program wrote. Each line of the program has the
 // time at which it was read, as docker logs -t prints it.
-func (l *life) logs() []log {
+func (l *life) logs() []output {
 	l.notes.mu.Lock()
 	defer l.notes.mu.Unlock()
 	var b bytes.Buffer
 	for _, line := range l.proc.said(time.Time{}) {
 		b.WriteString(line.at.UTC().Format(time.RFC3339Nano) + " " + line.text + "\n")
 	}
-	return []log{{"stoptest", bytes.Clone(l.notes.out.Bytes())}, {l.proc.name, b.Bytes()}}
+	return []output{{"stoptest", bytes.Clone(l.notes.out.Bytes())}, {l.proc.name, b.Bytes()}}
 }
 
 // read reads logs as a timeline.
-func read(logs []log) *timeline.Timeline {
+func read(logs []output) *timeline.Timeline {
 	var in []timeline.Input
 	for _, l := range logs {
 		in = append(in, timeline.Input{Name: l.name, Reader: bytes.NewReader(l.text)})

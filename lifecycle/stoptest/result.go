@@ -44,7 +44,7 @@ type Finding struct {
 	Last     []string `json:"last"`     // the last lines that the program wrote
 	Timeline string   `json:"timeline"` // what led to what, as a table
 
-	logs []log // for WriteHTML
+	logs []output // for WriteHTML
 }
 
 // Of returns the judgment on a promise.
@@ -108,7 +108,7 @@ func (r Result) writeTables(w io.Writer) error {
 
 // WriteHTML writes the timelines of all findings as one page, which needs no other file.
 func (r Result) WriteHTML(w io.Writer) error {
-	var all []log
+	var all []output
 	lives := map[string]bool{}
 	for _, f := range r.Findings {
 		if life := fmt.Sprint(f.Seed, f.Moment); !lives[life] {

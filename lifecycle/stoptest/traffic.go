@@ -28,7 +28,6 @@ type traffic struct {
 // A record is a call that has ended, or that ended with the life.
 type record struct {
 	load  int
-	kept  bool
 	began time.Time
 	ended time.Time
 	end   end
@@ -56,7 +55,7 @@ func (t *traffic) begin(ctx context.Context) error {
 		cold, err := t.cold()
 		switch {
 		case err != nil:
-			return &errStart{why: err.Error()}
+			return &errStart{err.Error(), true}
 		case cold < 0:
 			return nil
 		case time.Now().After(until):
@@ -130,7 +129,10 @@ func (t *traffic) one(load int, kept *http.Transport) record {
 	}
 	t.mu.Unlock()
 	err := l.Do(context.WithValue(t.ctx, callKey{}, c), t.life.Addr)
-	r := record{load, kept != nil, c.began, time.Now(), c.endOf(err), err}
+	r := record{load, c.began, time.Now(), c.endOf(err), err}
+	if r.end == lost && t.ctx.Err() != nil {
+		r.end = unproven // this side gave up
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.open, c)
@@ -198,7 +200,9 @@ func (t *traffic) pause(ctx context.Context, c *call) {
 		}
 		return
 	}
-	l.wait(ctx, pause)
+	for range pause / tick { // on a busy machine each one takes longer, for the program too
+		l.wait(ctx, tick)
+	}
 }
 
 // aim waits until a call is in its middle, if that is the moment. A stream that is open

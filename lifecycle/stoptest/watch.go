@@ -44,10 +44,12 @@ func (p *Program) probe(ctx context.Context, l *Life) error {
 		return err
 	}
 	if res.StatusCode/100 != 2 {
-		return fmt.Errorf("%s: answered %s", url, res.Status)
+		return fmt.Errorf("%s: %w: %s", url, errNotReady, res.Status)
 	}
 	return nil
 }
+
+var errNotReady = errors.New("not ready")
 
 // A watch sees in which order readiness fails and new connections are refused.
 type watch struct {
@@ -58,6 +60,7 @@ type watch struct {
 	mu      sync.Mutex
 	verdict Verdict // Yes, No or Unproven; "" if neither was seen
 	why     string
+	broken  bool // a probe got neither an answer nor a refusal
 }
 
 // run watches until new connections are refused, as they are after the exit, or until ctx
@@ -82,6 +85,9 @@ func (w *watch) run(ctx context.Context) {
 			case errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil: // slow is not unready
 			default:
 				failed = true
+				w.mu.Lock()
+				w.broken = !errors.Is(err, errNotReady) && !errors.Is(err, syscall.ECONNREFUSED)
+				w.mu.Unlock()
 				w.life.about("readiness failed: " + err.Error())
 			}
 			if failed && !w.refuses(ctx) {
@@ -94,7 +100,7 @@ func (w *watch) run(ctx context.Context) {
 			continue
 		}
 		w.life.about("new connections are refused")
-		if gap := time.Since(good); gap > 500*time.Millisecond {
+		if gap := time.Since(good); gap > 200*time.Millisecond {
 			w.set(Unproven, "")
 		} else {
 			w.set(No, fmt.Sprintf("new connections were refused, and a probe %v before still said ready", gap.Round(time.Millisecond)))
@@ -117,6 +123,13 @@ func (w *watch) seen() (Verdict, string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.verdict, w.why
+}
+
+// cut reports whether a probe was cut: the program may count it as lost work.
+func (w *watch) cut() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.broken
 }
 
 // refuses reports whether a new connection is refused.
