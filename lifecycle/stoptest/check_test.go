@@ -234,3 +234,10 @@ func TestContext(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Run is Check with a subtest for each promise that was tried.
+func TestRun(t *testing.T) {
+	p := program(t, "good")
+	p.Lives = 1
+	Run(t, p)
+}
