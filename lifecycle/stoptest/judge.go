@@ -205,7 +205,9 @@ func (l *life) judgeStatus(took time.Duration) []seen {
 		s.no, s.saw = 1, "exit status 0, though its output has a panic or a fatal error"
 	case !fine && cut == 0 && doubtful > 0:
 		s.unproven = 1 // it may have lost what we cannot see
-	case !fine && cut == 0 && len(l.sent) > 0:
+	case len(l.sent) == 0: // an event ended it, and no signal
+		return nil
+	case !fine && cut == 0:
 		s.no, s.saw = 1, fmt.Sprintf("%s %v after the signal, though nothing was lost", l.statusText(), took.Round(time.Millisecond))
 	default:
 		s.yes = 1

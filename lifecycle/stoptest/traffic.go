@@ -16,11 +16,12 @@ type traffic struct {
 
 	mu      sync.Mutex
 	done    []record
-	open    map[*call]bool // true in its middle
+	open    map[*call]bool // true if it stopped in its middle
 	warm    []bool         // by load: a call succeeded
 	failed  error          // the first failure before the signal
 	armed   bool           // calls may stop in their middle
 	aimed   chan struct{}  // closed when the call that was aimed at is in its middle
+	reached func()         // closes aimed
 	resting chan struct{}  // closed when no client may begin a further call
 	idle    context.CancelFunc
 }
@@ -35,7 +36,9 @@ type record struct {
 }
 
 func newTraffic(ctx context.Context, l *life) *traffic {
-	t := &traffic{life: l, open: map[*call]bool{}, warm: make([]bool, len(l.program.Load)), aimed: make(chan struct{}), resting: make(chan struct{})}
+	t := &traffic{life: l, open: map[*call]bool{}, warm: make([]bool, len(l.program.Load)), resting: make(chan struct{})}
+	t.aimed = make(chan struct{})
+	t.reached = sync.OnceFunc(func() { close(t.aimed) })
 	t.ctx, t.idle = context.WithCancel(ctx)
 	return t
 }
@@ -160,45 +163,28 @@ func (t *traffic) pause(ctx context.Context, c *call) {
 	m, l := t.life.moment, t.life
 	t.mu.Lock()
 	t.warm[c.load] = t.warm[c.load] || l.program.Load[c.load].Stream
-	_, known := t.open[c]
-	stops := known && t.armed && (m.holds() || m.when == middle && m.load == c.load)
+	stops := t.armed && (m.holds() || m.when == middle && m.load == c.load)
 	select {
 	case <-l.signalled:
-		stops = stops && m.holds() && c.began.Before(l.signalledAt)
+		stops = false
 	default:
 	}
 	if stops {
 		t.open[c] = true
-		select {
-		case <-t.aimed:
-		default:
-			close(t.aimed)
-		}
+		t.reached()
 	}
 	t.mu.Unlock()
 	if !stops {
 		return
 	}
-	defer func() {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		if _, ok := t.open[c]; ok {
-			t.open[c] = false
-		}
-	}()
-	select {
-	case <-l.signalled:
-	case <-ctx.Done():
-		return
-	case <-l.proc.ended:
-		return
-	}
+	until := l.signalled
 	if m.holds() {
-		select {
-		case <-ctx.Done():
-		case <-l.proc.ended:
-		}
-		return
+		until = nil // the exit
+	}
+	select {
+	case <-until:
+	case <-ctx.Done():
+	case <-l.proc.ended:
 	}
 	for range pause / tick { // on a busy machine each one takes longer, for the program too
 		l.wait(ctx, tick)
