@@ -58,7 +58,7 @@ func (c *call) endOf(err error) end {
 	switch {
 	case err == nil:
 		return answered
-	case errors.Is(err, ErrRefused), errors.Is(err, syscall.ECONNREFUSED), isRefusal(err.Error()):
+	case errors.Is(err, ErrRefused), isRefusal(err):
 		return refused
 	case c.proved.Load() && !errors.Is(err, errNoFraming):
 		return lost
@@ -77,8 +77,11 @@ func short(err error) string {
 	return err.Error()
 }
 
-// isRefusal recognizes what HTTP/2 says of a request that the server has not begun. The
-// types of these errors are not exported.
-func isRefusal(text string) bool {
-	return strings.Contains(text, "REFUSED_STREAM") || strings.Contains(text, "graceful shutdown GOAWAY")
+// isRefusal recognizes a refused connection, and what HTTP/2 says of a request that the
+// server has not begun. Not all packages wrap the first, and the types of the others are
+// not exported.
+func isRefusal(err error) bool {
+	text := err.Error()
+	return errors.Is(err, syscall.ECONNREFUSED) || strings.Contains(text, "connect: connection refused") ||
+		strings.Contains(text, "REFUSED_STREAM") || strings.Contains(text, "graceful shutdown GOAWAY")
 }

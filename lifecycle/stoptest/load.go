@@ -14,7 +14,7 @@ type Load struct {
 	// Do makes one call, and returns when its response is complete. It is called again
 	// and again, by two goroutines. A returned error means that the call was
 	//
-	//	refused    if it is ErrRefused or a refused connection (errors.Is)
+	//	refused    if it is ErrRefused, or says so in the words of net or of HTTP/2
 	//	lost       if Do had called Admitted
 	//	unproven   otherwise
 	//
@@ -22,7 +22,8 @@ type Load struct {
 	Do func(ctx context.Context, addr string) error
 
 	// Stream says that Do reads a stream, so that a lost one breaks StreamsEnded and not
-	// WorkAnswered. One that ends before the signal is no error.
+	// WorkAnswered. Do calls Admitted when the stream has begun. One that ends before the
+	// signal is no error.
 	Stream bool
 
 	// Silent says that Do asks for nothing, so that its end says nothing.
@@ -38,8 +39,8 @@ var ErrRefused = errors.New("stoptest: refused")
 // error that Do returns later is lost work.
 //
 // It is also the middle of the call. If this is the moment of the life, Admitted has the
-// program stopped, and returns 300 ms after the signal, or when ctx ends. Otherwise it
-// returns at once. Do may call it often.
+// program stopped, and returns 300 ms after the signal. If a second signal is to force the
+// stop, it returns after the exit. Otherwise it returns at once. Do may call it often.
 func Admitted(ctx context.Context) {
 	if c := callOf(ctx); c != nil {
 		c.prove()
@@ -49,8 +50,8 @@ func Admitted(ctx context.Context) {
 
 // Get is a load of GET requests. target is a path, or a URL with the host {addr}:
 //
-//	/             HTTP/1.1
-//	h2c://{addr}/ HTTP/2 without TLS
+//	/                HTTP/1.1
+//	h2c://{addr}/    HTTP/2 without TLS
 //	https://{addr}/  HTTP/2 or HTTP/1.1; any certificate will do
 func Get(target string) Load {
 	return Load{Name: "GET " + target, Do: request{method: "GET", target: target}.send}
@@ -76,7 +77,7 @@ func Upload(target string, size int64) Load {
 }
 
 // Events is a load of server-sent events. A stream ends well if its framing is complete and,
-// if goodbye is not "", one of its last lines contains that. A client holds its stream
+// if goodbye is not "", a line of it contains that. A client holds its stream
 // until the program ends it.
 func Events(target, goodbye string) Load {
 	return Load{Name: "EVENTS " + target, Stream: true, Do: request{method: "GET", target: target, read: lines(goodbye)}.send}

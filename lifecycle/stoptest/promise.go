@@ -3,8 +3,8 @@ package stoptest
 // A Promise is what a program that stops well keeps. Its text is its name in tables.
 type Promise string
 
-// All promises, in the order of tables. A stop is orderly if it is one SIGTERM, SIGINT or
-// other signal of Program.Signals, and nothing else happened to the program.
+// All promises, in the order of tables. A stop is orderly if it is one of Program.Signals,
+// sent once. The death of the parent or the end of stdin or stdout may precede it.
 const (
 	// WorkAnswered: no call was lost in a life that ended in an orderly stop.
 	WorkAnswered Promise = "admitted work answered"
@@ -17,11 +17,12 @@ const (
 	// that waited for a second or more without a byte, and was then cut, was not.
 	RefusedCleanly Promise = "refused cleanly"
 
-	// ReadinessFirst: Ready failed while new connections were still accepted. It needs
-	// a Ready that is a URL.
+	// ReadinessFirst: after an orderly stop Ready failed while new connections were still
+	// accepted. It needs a Ready. A probe is sent every 15 ms, so 100 ms are seen.
 	ReadinessFirst Promise = "readiness failed first"
 
-	// InTime: the program exited within Budget of the first signal.
+	// InTime: after an orderly stop, also one whose signal came twice within 20 ms, the
+	// program exited within Budget.
 	InTime Promise = "in time"
 
 	// ExitStatus: after an orderly stop the status says what happened. It is 0, 128 + the
@@ -30,15 +31,16 @@ const (
 	// could not start because its address was taken.
 	ExitStatus Promise = "exit status"
 
-	// SecondForces: while work holds up the stop, a second signal ends the program
-	// within a fifth of Budget, and at least a second.
+	// SecondForces: while work holds up the stop, a second signal ends the program within
+	// a fifth of Budget, or a second if that is more. It is sent after 400 ms or more. One
+	// after 20 ms may or may not count, as wrappers double a Ctrl-C.
 	SecondForces Promise = "second signal forces"
 
 	// ThirdKills: so does a third one, if the program outlived the second until then.
 	ThirdKills Promise = "third kills"
 
-	// NothingLeft: after an orderly stop no child of the program runs, its address is
-	// free, and no file of its is in TMPDIR and no lock is held in Life.Dir.
+	// NothingLeft: a second after an orderly stop no child of the program runs. Its address
+	// is free, it left no file in TMPDIR, and no lock (flock) is held in Life.Dir.
 	NothingLeft Promise = "nothing left"
 
 	// NextStarts: the next life got ready, at the same address and in the same Life.Dir,
@@ -48,7 +50,7 @@ const (
 	// WorkThere: Program.Acknowledged returned nil in the next life, also after SIGKILL.
 	WorkThere Promise = "acknowledged work is there"
 
-	// SaidWhy: a life that exited with a status other than 0, and was not killed, had
+	// SaidWhy: a life that exited with a status other than 0, and by no signal, had
 	// written a line since its first signal, or since its start if its address was taken.
 	SaidWhy Promise = "said why it failed"
 )
