@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -58,7 +59,7 @@ func (c *call) endOf(err error) end {
 	switch {
 	case err == nil:
 		return answered
-	case errors.Is(err, ErrRefused), isRefusal(err):
+	case isRefused(err):
 		return refused
 	case c.proved.Load() && !errors.Is(err, errNoFraming):
 		return lost
@@ -66,8 +67,11 @@ func (c *call) endOf(err error) end {
 	return unproven
 }
 
-// short leaves out the addresses of a network error.
+// short is the text of an error without network addresses, and "" for nil.
 func short(err error) string {
+	if err == nil {
+		return ""
+	}
 	var op *net.OpError
 	for errors.As(err, &op) {
 		if err = op.Err; !errors.As(err, new(*net.OpError)) {
@@ -77,11 +81,10 @@ func short(err error) string {
 	return err.Error()
 }
 
-// isRefusal recognizes a refused connection, and what HTTP/2 says of a request that the
-// server has not begun. Not all packages wrap the first, and the types of the others are
-// not exported.
-func isRefusal(err error) bool {
-	text := err.Error()
-	return errors.Is(err, syscall.ECONNREFUSED) || strings.Contains(text, "connect: connection refused") ||
-		strings.Contains(text, "REFUSED_STREAM") || strings.Contains(text, "graceful shutdown GOAWAY")
+// isRefused recognizes a refused connection, and what HTTP/2 says of a request that the
+// server has not begun. Not all packages and systems have an error value for each.
+func isRefused(err error) bool {
+	return errors.Is(err, ErrRefused) || errors.Is(err, syscall.ECONNREFUSED) || slices.ContainsFunc(
+		[]string{"connection refused", "actively refused", "REFUSED_STREAM", "graceful shutdown GOAWAY"},
+		func(words string) bool { return strings.Contains(err.Error(), words) })
 }

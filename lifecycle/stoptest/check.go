@@ -171,7 +171,7 @@ func (e *engine) run(ctx context.Context) error {
 	}
 	e.readyTook, e.before = rehearsal.ready.Sub(rehearsal.began), rehearsal
 	err := e.lives(ctx, end)
-	if asStart(err) != nil {
+	if _, ok := errors.AsType[*errStart](err); ok {
 		return nil // that the program did not start again is a finding, and the end
 	}
 	return err
@@ -192,7 +192,7 @@ func (e *engine) lives(ctx context.Context, end moment) error {
 
 // explain adds the last lines of a program to an error of its rehearsal.
 func (e *engine) explain(l *life, err error) error {
-	if asStart(err) == nil || l.proc == nil {
+	if _, ok := errors.AsType[*errStart](err); !ok || l.proc == nil {
 		return err
 	}
 	return fmt.Errorf("%w; the program's last lines:\n%s", err, strings.Join(l.lastLines(), "\n"))
@@ -270,7 +270,7 @@ func (e *engine) live(ctx context.Context, seed uint64, m moment) (*life, []seen
 	for try := 1; ; try++ {
 		l := e.life(seed, m)
 		err := l.run(ctx)
-		failed := asStart(err)
+		failed, _ := errors.AsType[*errStart](err)
 		switch {
 		case err != nil && failed == nil:
 			return nil, nil, err

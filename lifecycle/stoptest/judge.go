@@ -51,9 +51,7 @@ func (l *life) judge() (list []seen) {
 		return list // the second signal may have been a doubled one, or may have forced
 	}
 	list = append(list, l.judgeCalls()...)
-	if v, why := l.watch.seen(); v != "" {
-		add(seen{promise: ReadinessFirst, yes: count(v == Yes), no: count(v == No), unproven: count(v == Unproven), saw: why, timed: true})
-	}
+	add(l.watch.order)
 	if l.overdue || l.moment.event == orphaned {
 		return list // the status is not the program's, or not known
 	}
@@ -77,16 +75,12 @@ func (l *life) judgeCalls() []seen {
 		case load.Stream:
 			s = &streams
 		}
-		switch saw := fmt.Sprintf("%s, begun %v %s, ended %v after it: %v", load.Name, l.since(r.began).Abs(),
-			beforeOrAfter(l.since(r.began)), l.since(r.ended), why(r.err)); {
+		switch {
 		case r.end == answered, r.end == refused:
 			s.yes++
-		case r.end == lost:
+		case r.end == lost, late && r.ended.Sub(r.began) > time.Second:
 			s.no++
-			s.saw = cmp.Or(s.saw, saw)
-		case late && r.ended.Sub(r.began) > time.Second:
-			s.no++
-			s.saw = cmp.Or(s.saw, saw)
+			s.saw = cmp.Or(s.saw, fmt.Sprintf("%s, from %v to %v after the signal: %s", load.Name, l.since(r.began), l.since(r.ended), short(r.err)))
 		default:
 			s.unproven++
 		}
@@ -94,22 +88,8 @@ func (l *life) judgeCalls() []seen {
 	return []seen{work, streams, refusals}
 }
 
-func why(err error) string {
-	if err == nil {
-		return ""
-	}
-	return short(err)
-}
-
 func (l *life) since(t time.Time) time.Duration {
 	return t.Sub(l.stopBegan()).Round(time.Millisecond)
-}
-
-func beforeOrAfter(d time.Duration) string {
-	if d < 0 {
-		return "before the signal"
-	}
-	return "after the signal"
 }
 
 func count(b bool) int {
@@ -191,7 +171,7 @@ func (l *life) judgeStatus(took time.Duration) []seen {
 			doubtful++
 		}
 	}
-	if l.watch.cut() {
+	if l.watch.cut {
 		doubtful++
 	}
 	s := seen{promise: ExitStatus}
@@ -224,11 +204,4 @@ func (l *life) statusText() string {
 		return "killed by " + signalName(by)
 	}
 	return fmt.Sprintf("exit status %d", code)
-}
-
-// asStart returns the errStart in err.
-func asStart(err error) *errStart {
-	var e *errStart
-	errors.As(err, &e)
-	return e
 }

@@ -59,15 +59,6 @@ func (l *life) run(ctx context.Context) (err error) {
 			return &errStart{why: fmt.Sprintf("the address is not free: %v", err)}
 		}
 		defer occupant.Close()
-		go func() { // ends with occupant
-			for {
-				conn, err := occupant.Accept()
-				if err != nil {
-					return
-				}
-				conn.Close()
-			}
-		}()
 	}
 	l.tmp = filepath.Join(filepath.Dir(l.Dir), "tmp"+strconv.Itoa(l.Number))
 	if err := os.Mkdir(l.tmp, 0o777); err != nil {
@@ -88,7 +79,7 @@ func (l *life) run(ctx context.Context) (err error) {
 
 	calls, stop := context.WithCancel(ctx)
 	l.traffic = newTraffic(calls, l)
-	l.watch = &watch{life: l, refusing: make(chan struct{}), notReady: make(chan struct{})}
+	l.watch = &watch{life: l, refusing: make(chan struct{}), notReady: make(chan struct{}), order: seen{promise: ReadinessFirst, timed: true}}
 	var watching sync.WaitGroup
 	defer func() {
 		stop()
@@ -153,11 +144,7 @@ func (l *life) reach(ctx context.Context) error {
 
 // sleep waits, and returns an error if the program exits meanwhile.
 func (l *life) sleep(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-	case <-l.proc.ended:
-	case <-ctx.Done():
-	}
+	l.wait(ctx, d)
 	return l.alive(ctx)
 }
 

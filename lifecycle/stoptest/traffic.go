@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
@@ -55,10 +56,12 @@ func (t *traffic) begin(ctx context.Context) error {
 	}
 	until := time.Now().Add(t.life.program.Start)
 	for {
-		cold, err := t.cold()
+		t.mu.Lock()
+		cold, failed := slices.Index(t.warm, false), t.failed
+		t.mu.Unlock()
 		switch {
-		case err != nil:
-			return &errStart{err.Error(), true}
+		case failed != nil:
+			return &errStart{failed.Error(), true}
 		case cold < 0:
 			return nil
 		case time.Now().After(until):
@@ -68,18 +71,6 @@ func (t *traffic) begin(ctx context.Context) error {
 			return err
 		}
 	}
-}
-
-// cold returns a load that has not succeeded yet, or -1.
-func (t *traffic) cold() (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for i, warm := range t.warm {
-		if !warm {
-			return i, t.failed
-		}
-	}
-	return -1, t.failed
 }
 
 // client makes one call after the other, until the program is gone. As one behind a load

@@ -8,8 +8,6 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"sync"
-	"syscall"
 	"time"
 )
 
@@ -57,10 +55,9 @@ type watch struct {
 	notReady chan struct{} // closed a moment after readiness failed
 	refusing chan struct{} // closed when a new connection was refused
 
-	mu      sync.Mutex
-	verdict Verdict // Yes, No or Unproven; "" if neither was seen
-	why     string
-	broken  bool // a probe got neither an answer nor a refusal
+	// Written by run, and read when it has returned.
+	order seen
+	cut   bool // a probe was: the program may count it as lost work
 }
 
 // run watches until new connections are refused, as they are after the exit, or until ctx
@@ -76,8 +73,7 @@ func (w *watch) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		begin := time.Now()
-		if !failed {
+		if begin := time.Now(); !failed {
 			err := w.life.program.probe(ctx, &w.life.Life)
 			switch {
 			case err == nil:
@@ -85,51 +81,28 @@ func (w *watch) run(ctx context.Context) {
 			case errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil: // slow is not unready
 			default:
 				failed = true
-				w.mu.Lock()
-				w.broken = !errors.Is(err, errNotReady) && !errors.Is(err, syscall.ECONNREFUSED)
-				w.mu.Unlock()
+				w.cut = !errors.Is(err, errNotReady) && !isRefused(err)
 				w.life.about("readiness failed: " + err.Error())
+				if !w.refuses(ctx) {
+					w.order.yes = 1
+					time.AfterFunc(100*time.Millisecond, func() { close(w.notReady) })
+				}
 			}
-			if failed && !w.refuses(ctx) {
-				w.set(Yes, "")
-				time.AfterFunc(100*time.Millisecond, func() { close(w.notReady) })
-				continue
-			}
 		}
-		if !w.refuses(ctx) {
-			continue
+		if w.refuses(ctx) {
+			break
 		}
-		w.life.about("new connections are refused")
-		if gap := time.Since(good); gap > 200*time.Millisecond {
-			w.set(Unproven, "")
-		} else {
-			w.set(No, fmt.Sprintf("new connections were refused, and a probe %v before still said ready", gap.Round(time.Millisecond)))
-		}
-		close(w.refusing)
-		return
 	}
-}
-
-// set sets the verdict, if there is none yet.
-func (w *watch) set(v Verdict, why string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.verdict == "" {
-		w.verdict, w.why = v, why
+	w.life.about("new connections are refused")
+	switch gap := time.Since(good); {
+	case w.order.yes > 0:
+	case gap > 200*time.Millisecond: // this side was too slow to see
+		w.order.unproven = 1
+	default:
+		w.order.no = 1
+		w.order.saw = fmt.Sprintf("new connections were refused, and a probe %v before still said ready", gap.Round(time.Millisecond))
 	}
-}
-
-func (w *watch) seen() (Verdict, string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.verdict, w.why
-}
-
-// cut reports whether a probe was cut: the program may count it as lost work.
-func (w *watch) cut() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.broken
+	close(w.refusing)
 }
 
 // refuses reports whether a new connection is refused.
@@ -140,5 +113,5 @@ func (w *watch) refuses(ctx context.Context) bool {
 	if err == nil {
 		conn.Close()
 	}
-	return errors.Is(err, syscall.ECONNREFUSED)
+	return err != nil && isRefused(err)
 }
