@@ -44,12 +44,13 @@ func (q request) send(ctx context.Context, addr string) error {
 	if err != nil {
 		return err
 	}
+	inPieces := false
 	switch {
 	case q.body != nil:
 		body, size := q.body(ctx)
 		req.Body, req.ContentLength = io.NopCloser(body), size
 		req.Header.Set("Content-Type", q.contentType)
-		if _, ok := body.(*pieces); ok {
+		if _, inPieces = body.(*pieces); inPieces {
 			req.Header.Set("Expect", "100-continue")
 		}
 	case !h2c && req.URL.Scheme == "http":
@@ -74,7 +75,7 @@ func (q request) send(ctx context.Context, addr string) error {
 		return err
 	}
 	defer res.Body.Close()
-	if res.StatusCode < 300 {
+	if res.StatusCode < 300 && !inPieces { // their middle is half of the body
 		c.middle(ctx)
 	}
 	return q.finish(res)
