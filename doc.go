@@ -8,6 +8,8 @@
 //     goroutines, the stream that can be closed at any time.
 //   - [github.com/evenkeel-go/evenkeel/lifecycle/timeline]: the logs of many
 //     processes as chains of cause and effect, as text and as a page.
+//   - [github.com/evenkeel-go/evenkeel/lifecycle/stoptest]: any program, stopped at
+//     every moment, under load, and what it lost.
 //   - [github.com/evenkeel-go/evenkeel/drain]: the stop itself. The gate that
 //     admits work, the server that stops in the right order, the plan of phases
 //     under one budget.
