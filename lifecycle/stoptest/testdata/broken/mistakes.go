@@ -70,6 +70,7 @@ var mistakes = []mistake{
 			s.signals = func(ctx context.Context) (context.Context, context.CancelFunc) {
 				return signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 			}
+			s.budget = 3 * time.Second // so it outlives the third signal by more than a second
 		}},
 
 	{"forgets hijacked connections", // and exits with 0 while they are in use

@@ -17,7 +17,7 @@ import (
 
 const (
 	settle = 200 * time.Millisecond  // readiness fails for so long before connections are refused
-	budget = 1600 * time.Millisecond // of the drain; the test allows 2 s until the exit
+	budget = 1800 * time.Millisecond // of the drain; the test allows 2 s until the exit
 )
 
 // A server stops well, in parts that a mistake replaces.
@@ -63,7 +63,7 @@ func (s *server) run() error {
 	defer stop()
 	s.stopped = ctx
 	s.group.Drain = drain.Plan{Budget: s.budget, Phases: []drain.Phase{
-		{Name: "requests", Steps: []drain.Step{s.requests}},
+		{Name: "requests", Timeout: s.budget, Steps: []drain.Step{s.requests}},
 		{Name: "tasks", Reserve: 50 * time.Millisecond, Steps: []drain.Step{s.group.Step()}},
 		{Name: "store", Reserve: 50 * time.Millisecond, Steps: []drain.Step{s.store}},
 	}}
