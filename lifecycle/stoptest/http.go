@@ -132,9 +132,10 @@ func (q request) finish(res *http.Response) error {
 	return nil
 }
 
-// pieces is a body of zeros that is sent in pieces, with the middle of the call half way.
+// pieces is a body that is sent in pieces, with the middle of the call half way.
 type pieces struct {
 	ctx        context.Context
+	body       string // "" for zeros
 	sent, size int64
 }
 
@@ -152,6 +153,9 @@ func (p *pieces) Read(b []byte) (int, error) {
 	}
 	n := int(min(next-p.sent, int64(len(b)), 64<<10))
 	clear(b[:n])
+	if p.body != "" {
+		copy(b[:n], p.body[p.sent:])
+	}
 	p.sent += int64(n)
 	return n, nil
 }

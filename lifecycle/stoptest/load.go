@@ -76,6 +76,16 @@ func Upload(target string, size int64) Load {
 	}.send}
 }
 
+// UploadOf is Upload with a body that the program understands.
+func UploadOf(target, contentType, body string) Load {
+	return Load{Name: "UPLOAD " + target, Do: request{
+		method: "POST", target: target, contentType: contentType,
+		body: func(ctx context.Context) (io.Reader, int64) {
+			return &pieces{ctx: ctx, body: body, size: int64(len(body))}, int64(len(body))
+		},
+	}.send}
+}
+
 // Events is a load of server-sent events. A stream ends well if its framing is complete and,
 // if goodbye is not "", a line of it contains that. A client holds its stream
 // until the program ends it.

@@ -180,3 +180,18 @@ func TestHTTP2(t *testing.T) {
 		}
 	}
 }
+
+// UploadOf sends its body as it is, and only after the server has asked for it.
+func TestUploadOf(t *testing.T) {
+	body := strings.Repeat("0123456789", 10_001)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got, err := io.ReadAll(r.Body)
+		if err != nil || string(got) != body || r.Header.Get("Content-Type") != "text/plain" || r.Header.Get("Expect") != "100-continue" {
+			http.Error(w, "not as sent", http.StatusBadRequest)
+		}
+	}))
+	defer server.Close()
+	if got, err := UploadOf("/", "text/plain", body).call(t.Context(), server.Listener.Addr().String()); got != answered {
+		t.Errorf("ended as %d (%v)", got, err)
+	}
+}
