@@ -27,8 +27,9 @@ const DefaultBudget = 25 * time.Second
 //
 // So a phase leaves its unspent time to the later ones, and a stuck phase cannot
 // take what they reserve. A phase without a Timeout gets an equal share: the time
-// until D − the reserves of later phases, divided by the number of phases from this
-// one on that have no Timeout. It gets its Reserve if that is more.
+// until D − the reserves of later phases, divided by the number of phases without a
+// Timeout. That counts this phase and later ones, with a Reserve or not. The phase
+// gets its Reserve if that is more.
 //
 // Kill has the last tenth of a phase's time, 1 s at most. The contexts of the Stops
 // end when it begins.

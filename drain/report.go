@@ -65,7 +65,7 @@ func (e *StepError) Error() string {
 func (e *StepError) Unwrap() error { return e.Err }
 
 // A Report says what became of each step of a plan. Its String is a table for people,
-// its JSON is one line.
+// failures first; its JSON is one line.
 type Report struct {
 	Began    time.Time     // when Run began
 	Deadline time.Time     // when the plan had to be over

@@ -22,7 +22,7 @@ import (
 //  2. closes the listener: new connections are refused, so a balancer tries another
 //     backend; probes on this listener are refused too
 //  3. serves one more request of each kept connection, with Connection: close
-//  4. closes the connections that are idle, and sends GOAWAY on those of HTTP/2
+//  4. closes the idle connections of HTTP/1
 //  5. runs the hooks of http.Server.RegisterOnShutdown; HTTP/2 clients get GOAWAY
 //  6. refuses further requests: http.Server drops those of HTTP/1 without an answer,
 //     others get 503 with Retry-After
@@ -54,14 +54,16 @@ type Server struct {
 	// its TLSConfig has certificates, it serves TLS and HTTP/2.
 	HTTP *http.Server
 
-	// Settle is the quiet period: the server stops accepting once no request has
-	// arrived for this long. Set it to check interval × (failure threshold + 1) of
-	// the balancer's or kubelet's readiness check. 0 means that nothing checks
-	// readiness: the server stops accepting at once, as http.Server.Shutdown does.
+	// Settle is the quiet period: the server stops accepting once the step has seen no
+	// request for this long. Set it to check interval × (failure threshold + 1) of
+	// the balancer's or kubelet's readiness check. That check must fail from the stop
+	// on, as lifecycle.Group.Readyz does: the server itself still answers it. 0 means
+	// that nothing checks readiness: the server stops accepting at once, as
+	// http.Server.Shutdown does.
 	Settle time.Duration
 
 	// Window bounds the settling if requests go on arriving. 0 means 3 × Settle. It
-	// is never more than half of the step's time.
+	// is never more than half of the time that the plan gives Stop.
 	Window time.Duration
 
 	// RetryAfter is how long a refused client should wait at least. The server adds up
@@ -71,7 +73,8 @@ type Server struct {
 
 	// Exempt reports whether a request is neither counted nor refused. The step does
 	// not wait for a connection that such a request hijacks. Nil means the paths of
-	// probes: /healthz, /livez, /readyz, /metrics.
+	// probes: /healthz, /livez, /readyz, /metrics. Exempt a check on another path, or
+	// it counts as traffic and the settling lasts for the Window.
 	Exempt func(*http.Request) bool
 
 	// Name returns the name of a request, and of the connection that it hijacks, for
@@ -127,8 +130,9 @@ func (s *Server) ListenAndServe(ctx context.Context) error {
 }
 
 // Serve serves the connections that l accepts, and closes l. It returns nil once the
-// Step has ended, and an error if anything else stopped it. If ctx ends before the Step
-// begins, it closes all connections and returns the cause of ctx.
+// Step has ended, and an error if anything else stopped it. The end of ctx closes all
+// connections. If it comes before the Step begins, Serve returns the cause of ctx. So
+// ctx must not end at the signal; that of a task of lifecycle.Group does not.
 //
 // To count hijacked connections, Serve must see the plain ones. For TLS set
 // HTTP.TLSConfig: do not pass a listener of crypto/tls. Hooks and hijackers get a

@@ -16,7 +16,7 @@ type Phase struct {
 	Timeout time.Duration
 
 	// Reserve is the time that the phase gets for sure, whatever earlier phases do. 0
-	// means that it gets what is left.
+	// means none: earlier phases may use up all time.
 	Reserve time.Duration
 
 	// Steps run side by side. The report keeps their order.
