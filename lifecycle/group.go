@@ -27,9 +27,9 @@ type Group struct {
 	Start func(context.Context) error
 
 	// Drain is the plan for the stop. Put the group's Step into the phase in which
-	// the tasks should end. Without it, they end in a separate last phase. That
-	// gets what the other phases leave, and its Reserve is a second, or a tenth of
-	// the Budget if that is less. It never takes from the Reserves of the others.
+	// the tasks should end. If no phase has it, the tasks end in an added last phase.
+	// That gets what the other phases leave. Its Reserve is 1 s, or a tenth of the
+	// Budget if that is less, and never takes from the Reserves of the others.
 	Drain drain.Plan
 
 	// Limit is the most tasks that may run at once. 0 means no limit.
@@ -48,10 +48,10 @@ type Group struct {
 	// slog.Default:
 	//   - what happens after Run has returned: a task or Start that fails, a step
 	//     that returns late
-	//   - in the main group, which is the one whose Run gets the context of
-	//     [WithSignals] or [WithFlag] itself: each panic when it happens, as the
-	//     process may be killed in the drain, and each task that never ran because
-	//     the stop found it waiting for the Limit
+	//   - each panic when it happens, as the process may be killed in the drain, and
+	//     each task that never ran because it waited for the Limit at the stop; both
+	//     only in the main group, whose Run gets the context of [WithSignals] or
+	//     [WithFlag] itself
 	Logger *slog.Logger
 
 	tasks tasks

@@ -93,10 +93,10 @@ func (s *Stream[T]) All() iter.Seq[T] {
 	}
 }
 
-// Err returns the producer's error. It is nil while the producer runs, and if the
-// producer only obeyed a close. If the context given to Generate ended and the
-// producer returned nil, Err is that context's cause, as more elements may have
-// followed.
+// Err returns the producer's error. It is nil while the producer runs. After a close,
+// context.Canceled counts as nil: the producer only obeyed. If the context given to
+// Generate ended and the producer returned nil, Err is that context's cause, as more
+// elements may have followed.
 func (s *Stream[T]) Err() error {
 	select {
 	case <-s.done:
