@@ -26,9 +26,10 @@ import (
 //   - End got nil, but no stop was requested and the run was shorter than
 //     Policy.Stable. Under Restart=always or Kubernetes, a program that exits with 0
 //     at once is a crash loop like any other.
-//   - End was not called, so the process died. With a black box, its last sign of
-//     life dates the death, to a quarter of a second, and the wait counts from there.
-//     Without one the run is taken to have lasted until the next Begin.
+//   - End was not called, so the process died. The run is taken to have lasted until
+//     the next Begin, or until a boot before that, and the wait counts from there.
+//     With a black box, its last sign of life dates a death in the same boot, to a
+//     quarter of a second.
 //
 // [Ledger.Box] records which sessions are in flight, for the case that the process
 // dies. [Ledger.Runs] and [Ledger.Table] show the history.
@@ -98,12 +99,12 @@ type Ledger struct {
 //
 //   - It sets the level. The level goes down by one for each Stable that the last run
 //     lasted. It goes up by one if that run failed, as [Ledger] says. It goes down by
-//     one if the machine was booted since, after it had been up for Stable: so a loop
-//     of boots is slowed too.
+//     one if the machine was booted since and had been up for Stable when that run
+//     ended: so a loop of boots is slowed too.
 //   - It waits for the policy's delay for that level, or for what the last run asked
 //     for by [RetryAfter] if that is longer. The time since the last run ended counts,
-//     so a supervisor's own delay is not added. After a requested stop there is no
-//     wait.
+//     so a supervisor's own delay is not added. If the process ends in the wait, the
+//     next Begin waits for the rest. After a requested stop there is no wait.
 //   - It writes and syncs the start.
 //
 // If the last run died, and its black box or crash output is there, Begin logs how

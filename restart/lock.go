@@ -31,7 +31,7 @@ import (
 //	}
 //	err := g.Run(ctx)
 //	if leak := (*lifecycle.LeakError)(nil); !errors.As(err, &leak) {
-//		lock.Release(ctx) // no task is left; there was none if Begin failed
+//		lock.Release(ctx) // no task is left that uses what it guards
 //	}
 //
 // The kernel keeps the lock (flock; LockFileEx on Windows) and frees it when the
@@ -48,10 +48,10 @@ import (
 type Lock struct {
 	// Path is the file. Its directory must exist. Use an absolute path if the process
 	// calls os.Chdir. systemd deletes a RuntimeDirectory= at each stop, even after a
-	// kill; a lock in there never lingers.
+	// kill, so a lock in it never lingers.
 	Path string
-	// Secret, such as a token, makes the lock one for each of its values: a hash of
-	// it is added to Path, from which a short secret can be guessed. "" adds nothing.
+	// Secret, such as a token, gives each of its values its own lock: a hash of it is
+	// added to Path. A short secret can be guessed from the hash. "" adds nothing.
 	Secret string
 	// Linger is how long Acquire waits if the last holder died without a Release,
 	// because a server may still believe that the dead one is connected. For a long
@@ -68,7 +68,8 @@ type Lock struct {
 
 // Acquire waits until this process holds the lock, and writes this process's id to
 // the file. It logs the holder that it waits for. If the last holder died without a
-// Release, Acquire then waits for Linger.
+// Release, Acquire then waits for Linger, however long ago that was. If that wait does
+// not last to its end, the next holder waits for Linger too.
 //
 // If ctx ends first, the lock is not held, and the error names the holder and wraps
 // ctx's cause. If Path is empty or no regular file, or its file is longer than a

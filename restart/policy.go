@@ -21,7 +21,9 @@ import (
 //   - A run takes the level down by one for each Stable that it lasted. A failure then
 //     takes it up by one.
 //   - Level 0 has no delay, level 1 has Min, and each further level Factor times the
-//     one before, up to Max with the jitter. The first level with the longest delay is the highest.
+//     one before, up to Max with the jitter. The first level with the longest delay
+//     is the highest. With the defaults, what fails at once waits 1, 2, 4, 8, 16 s and
+//     so on, each with its jitter.
 //
 // Since Stable exceeds Max, whatever fails faster than Stable backs off, at any
 // period. The log lines give the level as backoff, because level is slog's own key.
@@ -41,7 +43,7 @@ import (
 type Policy struct {
 	Min    time.Duration // delay of level 1; at most Max; 0 means 1 s
 	Max    time.Duration // longest delay, including jitter; 0 means 5 min
-	Factor float64       // growth of the delay with each level; at least 1, which makes all delays Min; 0 means 2
+	Factor float64       // growth of the delay with each level; at least 1; 1 makes all delays Min; 0 means 2
 	Jitter float64       // largest fraction of a delay that is added at random; at most 1; 0 means 0.1, negative none
 	Stable time.Duration // how long a run must last to forgive one level; more than Max; 0 means 10 min
 
@@ -113,7 +115,8 @@ func (p Policy) at(level int) (int, time.Duration) {
 	return level, d
 }
 
-// Delay returns the delay of a level, without jitter. It is 0 for level 0 and below.
+// Delay returns the delay of a level, without jitter. It is 0 for level 0 and below,
+// and Max / (1 + Jitter) at most, which leaves room for the jitter.
 func (p Policy) Delay(level int) time.Duration {
 	_, d := p.filled().at(level)
 	return d
