@@ -35,6 +35,9 @@ var kinds = map[string]func(*Client){
 	"upgrade": func(c *Client) {
 		c.Every(19*time.Millisecond, func() { c.Upgrade("/lines", "bye", 23*time.Millisecond) })
 	},
+	"later": func(c *Client) {
+		c.Every(19*time.Millisecond, func() { c.Upgrade("/later", "bye", 23*time.Millisecond) })
+	},
 }
 
 // No stop of a Server, at whatever moment, loses a request that it admitted. Each two
