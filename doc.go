@@ -31,29 +31,29 @@
 // too: took=1.5s. Without a Logger, what no caller receives as an error goes to
 // [log/slog.Default], from Warn on.
 //
-//	signal ignored           signal, remedy
-//	stop                     cause, signal
-//	drain began              cause, budget, deadline
-//	phase began              phase, until, forced
-//	drain forced             phase
-//	step ended               phase, step, outcome, took, error, stack
-//	abandoned step returned  phase, step, took, error, stack
-//	stacks missing           phase, error
-//	drain ended              took, failed, forced
-//	task failed              task, error, stack
-//	task not started         task
-//	tasks left               live, error
-//	restart wait             error or cause, ran, backoff, wait
-//	run died                 ran, sessions, unrecorded, error, stack
-//	sessions cut again       sessions, runs
-//	session suspected        session, deaths
-//	suspects dropped         sessions, most
-//	ledger unavailable       path, error, wait
-//	black box unavailable    path, error
-//	crash output unavailable path, error
-//	lock wait                path, holder
-//	lock lingers             path, holder, wait
-//	lock record not written  path, error
-//	panic                    name, error, stack
-//	exit                     status, error, stack
+//	signal ignored            signal, remedy
+//	stop                      cause, signal
+//	drain began               cause, budget, deadline
+//	phase began               phase, until, forced
+//	drain forced              phase
+//	step ended                phase, step, outcome, took, error, stack
+//	abandoned step returned   phase, step, took, error, stack
+//	stacks missing            phase, error
+//	drain ended               took, failed, forced
+//	task failed               task, error, stack
+//	task not started          task
+//	tasks left                live, error
+//	restart wait              error or cause, ran, backoff, wait
+//	run died                  ran, sessions, unrecorded, error, stack
+//	sessions cut again        sessions, runs
+//	session suspected         session, deaths
+//	suspects dropped          sessions, most
+//	ledger unavailable        path, error, wait
+//	black box unavailable     path, error
+//	crash output unavailable  path, error
+//	lock wait                 path, holder
+//	lock lingers              path, holder, wait
+//	lock record not written   path, error
+//	panic                     name, error, stack
+//	exit                      status, error, stack
 package evenkeel
