@@ -62,9 +62,7 @@ func (l *Ledger) ask(ctx context.Context, patience time.Duration, f func(*handsh
 			return a, err
 		}
 		l.given = nil
-		if l.take(a); a.run != nil {
-			l.over = a.run.run
-		}
+		l.take(a)
 	}
 	c, h := make(chan answer, 1), new(handshake)
 	go func() { c <- f(h) }()

@@ -88,7 +88,6 @@ type Ledger struct {
 
 	run       *record     // the start of the open run, nil if there is none; seq is 0 if it has no record
 	requested func() bool // reports whether a stop of that run was requested
-	over      uint64      // the last recorded run that has ended, even if its end has no record
 	kept      *record     // the last run's end, if the file may lack it
 	given     chan answer // gets the answer of an abandoned request; nil if there is none
 	sys       *system     // nil: the machine
@@ -177,7 +176,7 @@ func (l *Ledger) Begin(ctx context.Context) error {
 
 // start begins a run on the disk, or returns how long to wait first.
 func (l *Ledger) start(ctx context.Context, begun moment, waited time.Duration) (answer, error) {
-	b := beginning{l.sys, l.Policy.filled(), l.over, l.kept, begun, waited, l.CrashOutput}
+	b := beginning{l.sys, l.Policy.filled(), l.kept, begun, waited, l.CrashOutput}
 	path, box, deaths := l.Path, l.box, cmp.Or(l.Deaths, 2)
 	a, err := l.ask(ctx, beginPatience, func(h *handshake) (a answer) {
 		var f *boxFile
@@ -215,7 +214,6 @@ func (l *Ledger) start(ctx context.Context, begun moment, waited time.Duration) 
 type beginning struct {
 	sys    *system
 	p      Policy
-	over   uint64
 	kept   *record
 	begun  moment // when Begin was called, so a stall of the disk is not the last run's time
 	waited time.Duration
@@ -231,7 +229,7 @@ func (b beginning) on(r *ring, box *boxFile, path string) (a answer) {
 	switch {
 	case b.kept != nil:
 		start, end = record{}, *b.kept
-	case end.cause == open && start.seq != 0 && start.who == self && self != 0 && start.run != b.over:
+	case end.cause == open && start.seq != 0 && start.who == self && self != 0:
 		a.run = &start
 		return a
 	case end.cause == open && start.seq != 0:
@@ -306,9 +304,7 @@ func (l *Ledger) End(err error, cut ...string) {
 	start := *l.run
 	end := l.Policy.filled().end(start, l.sys.now(), err, l.requested())
 	end.cuts = len(cut)
-	if l.run = nil; start.seq != 0 {
-		l.over = start.run
-	}
+	l.run = nil
 	ctx, path, sys, kept, before := context.Background(), l.Path, l.sys, &end, l.whole
 	closeBox := l.box.leave(l.open)
 	l.open = nil

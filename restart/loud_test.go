@@ -117,3 +117,18 @@ func TestLedgerStopRequested(t *testing.T) {
 		}
 	}
 }
+
+// The stop of an outer flag counts too, if its end does not reach the inner context.
+func TestLedgerOuterFlag(t *testing.T) {
+	outer, flag := lifecycle.WithFlag(t.Context())
+	ctx, _ := lifecycle.WithFlag(context.WithoutCancel(outer))
+	l := restart.Ledger{Path: filepath.Join(t.TempDir(), "ledger")}
+	if err := l.Begin(ctx); err != nil {
+		t.Fatal(err)
+	}
+	flag.Raise(nil)
+	l.End(nil)
+	if table, err := l.Table(); !strings.Contains(table, "stopped") {
+		t.Errorf("%v\n%s", err, table)
+	}
+}

@@ -43,7 +43,7 @@ import (
 type Policy struct {
 	Min    time.Duration // delay of level 1; at most Max; 0 means 1 s
 	Max    time.Duration // longest delay, including jitter; 0 means 5 min
-	Factor float64       // growth of the delay with each level; at least 1; 1 makes all delays Min; 0 means 2
+	Factor float64       // growth of the delay with each level; 1, which makes all delays Min, or at least 1.01; 0 means 2
 	Jitter float64       // largest fraction of a delay that is added at random; at most 1; 0 means 0.1, negative none
 	Stable time.Duration // how long a run must last to forgive one level; more than Max; 0 means 10 min
 
@@ -80,6 +80,8 @@ func (p Policy) Validate() error {
 		return fmt.Errorf("restart: Max: %v is less than Min, %v; raise it or lower Min", p.Max, p.Min)
 	case !(p.Factor >= 1) || math.IsInf(p.Factor, 0):
 		return fmt.Errorf("restart: Factor: %v must be a number of at least 1, or delays shrink; 0 means 2", p.Factor)
+	case p.Factor > 1 && p.Factor < 1.01:
+		return fmt.Errorf("restart: Factor: %v is under 1.01, so Max would be thousands of levels away; raise it, or set 1", p.Factor)
 	case p.Factor > 1 && p.Min < p.Max && float64(p.Min)*(p.Factor-1) < 1:
 		return fmt.Errorf("restart: Factor: %v does not raise Min, %v, by a nanosecond; raise either", p.Factor, p.Min)
 	case !(p.Jitter <= 1):

@@ -130,6 +130,18 @@ func TestNoBlindPeriod(t *testing.T) {
 	}
 }
 
+// A valid policy has some thousands of levels at most, so a forged level in a file
+// takes no time.
+func TestHighestLevel(t *testing.T) {
+	p := Policy{Min: 101, Max: math.MaxInt64 - 1, Factor: 1.01, Stable: math.MaxInt64}
+	if err := p.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	if top, d := p.filled().at(math.MaxInt32); top > 5000 || d < p.Max/2 {
+		t.Errorf("level %d with %v", top, d)
+	}
+}
+
 func TestValidate(t *testing.T) {
 	const s, m = time.Second, time.Minute
 	nan, inf := math.NaN(), math.Inf(1)
@@ -154,7 +166,8 @@ func TestValidate(t *testing.T) {
 		{Policy{Factor: nan}, "Factor: NaN must be a number of at least 1, or delays shrink; 0 means 2"},
 		{Policy{Factor: inf}, "Factor: +Inf must be a number of at least 1, or delays shrink; 0 means 2"},
 		{Policy{Min: 1, Factor: 1.5}, "Factor: 1.5 does not raise Min, 1ns, by a nanosecond; raise either"},
-		{Policy{Factor: 1 + 1e-10}, "Factor: 1.0000000001 does not raise Min, 1s, by a nanosecond; raise either"},
+		{Policy{Factor: 1 + 1e-10}, "Factor: 1.0000000001 is under 1.01, so Max would be thousands of levels away; raise it, or set 1"},
+		{Policy{Factor: 1.01}, ""},
 		{Policy{Jitter: 2}, "Jitter: 2 must be a number of at most 1; 0 means 0.1, negative none"},
 		{Policy{Jitter: nan}, "Jitter: NaN must be a number of at most 1; 0 means 0.1, negative none"},
 		{Policy{Jitter: inf}, "Jitter: +Inf must be a number of at most 1; 0 means 0.1, negative none"},
