@@ -28,6 +28,8 @@ func TestClocks(t *testing.T) {
 	}{
 		{"the same message", nil, []string{local, zoned}, "10:00:05.1", ""},
 		{"two times in a line", nil, []string{"2026-05-20T10:00:05.100000000Z " + local}, "10:00:05.1", ""},
+		{"two times in a line, the better one", nil, []string{"2026-05-20T10:00:05.700000000Z " + local}, "10:00:05.7", ""},
+		{"two times in a line, the first without a zone", nil, []string{"2026-05-20 12:00:05.100 {\"time\":\"2026-05-20T10:00:05.1Z\",\"msg\":\"cache is warm now\"}\n" + local}, "10:00:05.1", ""},
 		{"redis, by its signal handler", nil, []string{"7:M 20 May 2026 15:30:05.000 * Ready\n7:signal-handler (1779271205) Received SIGTERM scheduling shutdown...\n7:M 20 May 2026 15:30:06.000 # User requested shutdown...\n7:M 20 May 2026 15:30:07.000 # Redis is now ready to exit, bye bye...\n"}, "10:00:05", ""},
 		{"by flag", time.FixedZone("", 7200), []string{local, other}, "10:00:05.1", ""},
 		{"a guess", nil, []string{local, other}, "12:00:05.1", "taken as UTC"},

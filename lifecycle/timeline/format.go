@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"fmt"
 	"regexp"
+	"regexp/syntax"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // A format says how to take a line apart.
@@ -63,25 +65,28 @@ func (f *format) compile() error {
 // begins finds the bytes that can begin a line of the format, so that most of
 // the lines of others are turned away without the expression.
 func (f *format) begins() {
-	for b := range f.first {
-		f.first[b] = true
-	}
-	src := strings.TrimPrefix(macros.Replace(f.Match), `(?P<time>`)
-	only := func(set string) {
-		for b := range f.first {
-			f.first[b] = strings.IndexByte(set, byte(b)) >= 0
+	re, _ := syntax.Parse(f.re.String(), syntax.Perl) // no error, as it has compiled
+	prog, _ := syntax.Compile(re.Simplify())
+	seen := make([]bool, len(prog.Inst))
+	var walk func(at uint32)
+	walk = func(at uint32) {
+		if seen[at] {
+			return
+		}
+		seen[at] = true
+		switch i := &prog.Inst[at]; i.Op {
+		case syntax.InstAlt, syntax.InstAltMatch:
+			walk(i.Out)
+			walk(i.Arg)
+		case syntax.InstCapture, syntax.InstEmptyWidth, syntax.InstNop:
+			walk(i.Out)
+		case syntax.InstRune, syntax.InstRune1, syntax.InstRuneAny, syntax.InstRuneAnyNotNL:
+			for b := range f.first { // a byte of a longer rune may be any
+				f.first[b] = f.first[b] || b >= utf8.RuneSelf || i.MatchRune(rune(b))
+			}
 		}
 	}
-	switch {
-	case strings.HasPrefix(src, `\d`):
-		only("0123456789")
-	case strings.HasPrefix(src, `\[`) && !strings.HasPrefix(src, `\[?`):
-		only("[")
-	case src[0] == '@' || src[0] == '<':
-		only(src[:1])
-	case strings.HasPrefix(src, "(?P<level>[IWEF])"):
-		only("IWEF")
-	}
+	walk(uint32(prog.Start))
 }
 
 // gives says what a format has found, for its example.

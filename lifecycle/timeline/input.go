@@ -28,6 +28,7 @@ type input struct {
 	back    history // the lines before
 	head    *line   // the latest line with a time
 	headN   int     // its number
+	looked  int     // up to this line no other has a time
 	lines   int     // read
 	told    int     // of these, not blank
 	clock   clock

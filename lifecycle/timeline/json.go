@@ -70,7 +70,7 @@ func (l *line) json(m map[string]any) (rest string, err error) {
 	}
 	maps.Copy(l.attrs, in.attrs)
 	l.adopt(in, &jsonFormat)
-	l.isError, l.session, l.signal = in.isError, in.session, in.signal
+	l.session, l.signal = in.session, in.signal
 	if _, docker := m["log"].(string); docker {
 		return strings.TrimSuffix(in.msg, "\n"), nil
 	}
@@ -179,7 +179,7 @@ func (l *line) journal(m map[string]any) (rest string, err error) {
 		l.attrs = map[string]string{}
 	}
 	if priority := field("PRIORITY"); priority != "" {
-		in.level, l.isError = "priority "+priority, priority <= "3"
+		in.level = "priority " + priority
 	}
 	if program == "systemd" {
 		in.who = program

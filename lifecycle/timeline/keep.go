@@ -30,9 +30,7 @@ func (k *linker) add(l *line, p *process, kind eventKind, cause *event, rule str
 		Time: l.at, Process: p, Kind: kind, Text: text, Session: l.session, Times: 1, Attrs: l.list(), Input: l.in.Name, Line: l.n,
 		seen: l.at, noTime: l.at.IsZero(), borrowed: l.loose, signal: l.signal, rule: l.ruleName(),
 	}
-	for _, n := range l.spans {
-		e.spans = append(e.spans, place{l.in.Name, n})
-	}
+	e.note(l, l.spans...)
 	if l.rule != nil {
 		k.told.put(k.twinKey, e)
 		k.told.put(l.copy(), e)
@@ -68,10 +66,13 @@ func (e *event) because(cause *event, rule string) {
 // also notes a further line that tells the same.
 func (e *event) also(l *line) {
 	e.seen = l.at
-	if len(e.spans) < mostSpans {
-		e.spans = append(e.spans, place{l.in.Name, l.n})
-	}
-	for _, n := range l.spans {
+	e.note(l, l.n)
+	e.note(l, l.spans...)
+}
+
+// note adds lines of l's input to those that tell e.
+func (e *event) note(l *line, numbers ...int) {
+	for _, n := range numbers[:min(len(numbers), mostSpans-len(e.spans))] {
 		e.spans = append(e.spans, place{l.in.Name, n})
 	}
 }

@@ -34,7 +34,6 @@ type line struct {
 	said             string // by a rule, instead of msg
 	role             string
 	took             time.Duration
-	isError          bool
 	systemd          bool // what systemd says about a unit
 	attrs            map[string]string
 
@@ -204,7 +203,6 @@ func (l *line) list() (list []string) {
 // settle moves the attributes that count into fields.
 func (l *line) settle() {
 	l.msg = short(strings.TrimSpace(l.msg), 4*longest)
-	l.isError = l.isError || l.severity() == 5
 	a := l.attrs
 	if a == nil {
 		return

@@ -90,7 +90,7 @@ func (k *linker) take(l *line) {
 	case kindListen:
 		k.listens(l, p)
 	case nothing:
-		if l.isError && l.attrs != nil && p.ending(l.at) != nil && p.exit == nil {
+		if l.severity() == 5 && l.attrs != nil && p.ending(l.at) != nil && p.exit == nil {
 			k.add(l, p, kindFailure, p.latest, "")
 		}
 	}

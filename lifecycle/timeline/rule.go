@@ -190,9 +190,8 @@ func (r *rule) apply(l *line) bool {
 		l.signal = signalName(l.signal)
 	}
 	if l.kind = r.Kind; l.kind == kindExit && l.signal == "" {
-		if n, _ := strconv.Atoi(l.status); n > 128 && n < 128+32 {
-			l.signal = signalName(strconv.Itoa(n - 128)) // as shells and containers tell it
-		}
+		n, _ := strconv.Atoi(l.status)
+		l.signal = signalName(strconv.Itoa(n - 128)) // as shells and containers tell it
 	}
 	l.rule = r
 	return true
@@ -205,9 +204,29 @@ type tables struct {
 	scan    *scanner
 }
 
-// newTables compiles the tables, with the user's own before the others.
+// newTables compiles a user's tables, and puts them before those of the package.
 func newTables(own Tables) (*tables, error) {
-	t := &tables{formats: slices.Concat(own.formats, formats), rules: slices.Concat(own.rules, ruleTable())}
+	std, err := standard()
+	if err != nil {
+		return nil, err
+	}
+	t, err := compiled(own)
+	if err != nil {
+		return nil, err
+	}
+	t.formats, t.rules = slices.Concat(t.formats, std.formats), slices.Concat(t.rules, std.rules)
+	t.scan = newScanner(t.rules)
+	for i := range own.rules { // those of the table are tried by a test
+		if err := t.try(&t.rules[i]); err != nil {
+			return nil, err
+		}
+	}
+	return t, nil
+}
+
+// compiled returns a compiled copy of tables, with their scan.
+func compiled(of Tables) (*tables, error) {
+	t := &tables{formats: slices.Clone(of.formats), rules: slices.Clone(of.rules)}
 	for i := range t.formats {
 		if err := t.formats[i].compile(); err != nil {
 			return nil, err
@@ -219,16 +238,11 @@ func newTables(own Tables) (*tables, error) {
 		}
 	}
 	t.scan = newScanner(t.rules)
-	for i := range own.rules { // those of the table are tried by a test
-		if err := t.try(&t.rules[i]); err != nil {
-			return nil, err
-		}
-	}
 	return t, nil
 }
 
 // standard is the tables of the package, compiled once. Nothing changes them.
-var standard = sync.OnceValues(func() (*tables, error) { return newTables(Tables{}) })
+var standard = sync.OnceValues(func() (*tables, error) { return compiled(Tables{formats, ruleTable()}) })
 
 // Tables are formats and rules that a user adds to those of the package. They are
 // tried first. The zero value has none.
@@ -262,7 +276,7 @@ func (l *line) severity() int {
 	if n, err := strconv.Atoi(s); err == nil {
 		switch {
 		case strings.HasPrefix(l.level, "priority"):
-			return max(1, 8-max(n, 3)) - n/7
+			return [...]int{5, 5, 5, 5, 4, 3, 3, 2}[min(max(n, 0), 7)]
 		case n >= 10: // pino, bunyan
 			return min(n/10, 5)
 		}

@@ -86,7 +86,7 @@ func TestHuman(t *testing.T) {
 func TestSeverity(t *testing.T) {
 	for level, want := range map[string]int{
 		"": 0, "TRACE": 1, "Debug": 2, "info": 3, "notice": 3, "WARNING": 4, "E": 5, "fatal": 5, "10": 1, "20": 2, "30": 3, "50": 5, "60": 5, "5": 0, "x": 0,
-		"priority 4": 4, "priority 3": 5, "priority 0": 5,
+		"priority -1": 5, "priority 0": 5, "priority 3": 5, "priority 4": 4, "priority 5": 3, "priority 6": 3, "priority 7": 2, "priority 99": 2,
 	} {
 		if got := (&line{level: level}).severity(); got != want {
 			t.Errorf("%q: %d, want %d", level, got, want)

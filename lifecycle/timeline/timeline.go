@@ -213,8 +213,8 @@ func (o Options) Read(inputs ...Input) (*Timeline, error) {
 	learn(ins, o.Zone, time.Now())
 	k := newLinker()
 	merge(ins, k.take)
-	k.t.end()
 	k.t.account(ins)
+	k.t.end()
 	return k.t, nil
 }
 

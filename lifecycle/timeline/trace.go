@@ -35,8 +35,10 @@ func (h *history) all() iter.Seq2[int, string] {
 
 // before returns the latest line with a time, which may not have been taken apart.
 func (in *input) before() *line {
+	known := max(in.headN, in.looked)
+	in.looked = in.lines - 1
 	for n, text := range in.back.all() {
-		if in.head != nil && n <= in.headN {
+		if n <= known {
 			break
 		}
 		if l, _, err := in.tables.parse(text); err == nil && l.stamped != "" {
