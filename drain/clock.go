@@ -19,7 +19,8 @@ func (p Plan) deadline(signal, begin, outer time.Time) time.Time {
 	}
 	d := signal.Add(p.budget())
 	// lastOf is for the Kills of phases without a reserve.
-	if late := begin.Add(min(reserved(p.Phases)+lastOf(p.budget()), p.budget())); late.After(d) {
+	last := lastOf(p.budget())
+	if late := begin.Add(min(reserved(p.Phases), p.budget()-last) + last); late.After(d) {
 		d = late
 	}
 	if left := outer.Sub(begin); left > 0 { // else there is no outer step, or its time is over

@@ -40,7 +40,7 @@ func ExamplePlan_Validate() {
 	}}
 	fmt.Println(plan.Validate())
 	// Output:
-	// drain: phase "db": Reserve: the reserves up to here are 13s, over the Budget, 10s; raise it or lower them
+	// drain: phase "db": Reserve: 5s and the 8s of earlier phases are over the Budget, 10s; raise it or lower them
 }
 
 func ExampleStep() {

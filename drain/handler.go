@@ -84,9 +84,9 @@ func (s *Server) admitted(r *http.Request) bool {
 
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request) {
 	wait := max(s.RetryAfter, time.Second)
-	least := (wait + time.Second - 1) / time.Second
+	least := (wait-1)/time.Second + 1
 	more := rand.N(wait/time.Second + 1) // in whole seconds: rounding a fraction up would give all clients the same one
-	w.Header().Set("Retry-After", strconv.Itoa(int(least+more)))
+	w.Header().Set("Retry-After", strconv.FormatInt(int64(least+more), 10))
 	goAway(w, r)
 	http.Error(w, "stopping", http.StatusServiceUnavailable)
 }

@@ -140,9 +140,10 @@ func (p Plan) Validate() error {
 			}
 			steps[s.Name] = true
 		}
-		if reserves += ph.Reserve; reserves > p.budget() {
-			return bad("Reserve", "the reserves up to here are %v, over the Budget, %v; raise it or lower them", reserves, p.budget())
+		if ph.Reserve > p.budget()-reserves { // the sum may be longer than a Duration
+			return bad("Reserve", "%v and the %v of earlier phases are over the Budget, %v; raise it or lower them", ph.Reserve, reserves, p.budget())
 		}
+		reserves += ph.Reserve
 	}
 	return nil
 }

@@ -25,7 +25,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	proctest.Main(map[string]func(){"activated": activated})
+	proctest.Main(map[string]func(){"activated": activated, "listens": listens})
 	goleak.VerifyTestMain(m)
 }
 
@@ -364,7 +364,7 @@ func TestPlanValidate(t *testing.T) {
 		{drain.Plan{Phases: []drain.Phase{phase("a", 0, 0, ok, ok)}}, `phase "a": Steps: "s" is used twice`},
 		{drain.Plan{Phases: []drain.Phase{phase("a", 0, 0, step(nil))}}, `"s" has a nil Stop`},
 		{drain.Plan{Phases: []drain.Phase{phase("a", 0, 0, drain.Step{Stop: ok.Stop})}}, "step 1 has no Name"},
-		{drain.Plan{Phases: []drain.Phase{phase("a", 0, 20*s), phase("b", 0, 6*s)}}, `phase "b": Reserve: the reserves up to here are 26s, over the Budget, 25s`},
+		{drain.Plan{Phases: []drain.Phase{phase("a", 0, 20*s), phase("b", 0, 6*s)}}, `phase "b": Reserve: 6s and the 20s of earlier phases are over the Budget, 25s`},
 	} {
 		_, err := tt.plan.Run(t.Context())
 		if got := fmt.Sprint(err); tt.want == "" && err != nil || !strings.Contains(got, tt.want) || strings.Contains(got, "\n") {

@@ -2,6 +2,7 @@ package drain
 
 import (
 	"context"
+	"math"
 	"time"
 )
 
@@ -14,7 +15,7 @@ func (s *Server) settle(ctx context.Context) {
 	begin := time.Now()
 	window := s.Window
 	if window <= 0 {
-		window = 3 * s.Settle
+		window = 3 * min(s.Settle, math.MaxInt64/3)
 	}
 	if d, ok := ctx.Deadline(); ok {
 		window = min(window, time.Until(d)/2)

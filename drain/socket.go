@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"os"
+	"strconv"
 	"sync"
 	"time"
 
@@ -13,7 +14,12 @@ import (
 // passed returns the sockets that systemd passed to this process. They are closed on
 // exec and removed from the environment, so that children do not take them. The
 // process owns them, for all its servers, and keeps them open.
-var passed = sync.OnceValue(func() []*os.File { return activation.Files(true) })
+var passed = sync.OnceValue(func() []*os.File {
+	if n, _ := strconv.Atoi(os.Getenv("LISTEN_FDS")); n > 1<<16 { // no systemd's: Files would panic, or take all memory
+		os.Unsetenv("LISTEN_FDS")
+	}
+	return activation.Files(true)
+})
 
 // activated returns the passed socket that listens on addr, or nil.
 func activated(addr string) deadliner {

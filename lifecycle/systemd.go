@@ -3,6 +3,8 @@ package lifecycle
 import (
 	"context"
 	"fmt"
+	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -75,6 +77,9 @@ func Watchdog(alive func(context.Context) error) func(context.Context) error {
 	}
 	return func(ctx context.Context) error {
 		period, err := daemon.SdWatchdogEnabled(false)
+		if usec, _ := strconv.ParseInt(os.Getenv("WATCHDOG_USEC"), 10, 64); period != 0 && period.Microseconds() != usec {
+			err = fmt.Errorf("WATCHDOG_USEC: %d is longer than 292 years; set WatchdogSec= to what the service needs", usec)
+		}
 		if err != nil {
 			return fmt.Errorf("lifecycle: Watchdog: %w", err)
 		}

@@ -170,9 +170,11 @@ func TestWatchdog(t *testing.T) {
 			t.Errorf("at the end of the task: %s", got)
 		}
 	}
-	t.Setenv("WATCHDOG_USEC", "soon")
-	if err := lifecycle.Watchdog(func(context.Context) error { return nil })(t.Context()); err == nil || !strings.HasPrefix(err.Error(), "lifecycle: Watchdog: ") {
-		t.Errorf("a period that is none: %v", err)
+	for _, period := range []string{"soon", "9223372036854775807"} { // the second is negative in nanoseconds
+		t.Setenv("WATCHDOG_USEC", period)
+		if err := lifecycle.Watchdog(func(context.Context) error { return nil })(t.Context()); err == nil || !strings.HasPrefix(err.Error(), "lifecycle: Watchdog: ") {
+			t.Errorf("a period that is none: %v", err)
+		}
 	}
 }
 
