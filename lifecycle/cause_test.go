@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/evenkeel-go/evenkeel/drain"
@@ -74,4 +75,59 @@ func TestGroupUncomparableCause(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A task that obeys the end of Run's own context has not failed, even if it returns
+// before Run has seen that end.
+func TestGroupObeysRunsContext(t *testing.T) {
+	bubble(t, func(t *testing.T, ctx context.Context, flag *lifecycle.Flag) {
+		g := lifecycle.Group{Notify: func(st lifecycle.Status) {
+			if st.State == lifecycle.Running { // Run is still here
+				flag.Raise(errors.New("enough"))
+				synctest.Wait()
+			}
+		}}
+		g.Go("canceled", func(context.Context) error { <-ctx.Done(); return ctx.Err() })
+		g.Go("cause", func(context.Context) error { <-ctx.Done(); return context.Cause(ctx) })
+		g.Go("long", func(in context.Context) error { <-in.Done(); return in.Err() })
+		if err := g.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A task of an inner group that obeys the outer group's stop has not failed. So the inner
+// group's other tasks go on until their phase.
+func TestGroupObeysOuterStop(t *testing.T) {
+	bubble(t, func(t *testing.T, ctx context.Context, flag *lifecycle.Flag) {
+		var outer, inner lifecycle.Group
+		inner.Go("obeys", func(ctx context.Context) error {
+			stopping := drain.Stopping(ctx)
+			<-stopping.Done()
+			return context.Cause(stopping)
+		})
+		cut := false
+		inner.Go("long", func(ctx context.Context) error {
+			select {
+			case <-ctx.Done():
+				cut = true
+			case <-time.After(2 * s):
+			}
+			return nil
+		})
+		outer.Go("inner", func(ctx context.Context) error {
+			err := inner.Run(ctx)
+			if err != nil {
+				t.Error(err)
+			}
+			return err
+		})
+		outer.Drain.Phases = []drain.Phase{{Name: "first", Steps: []drain.Step{
+			{Name: "slow", Stop: func(context.Context) error { time.Sleep(3 * s); return nil }},
+		}}}
+		time.AfterFunc(s, func() { flag.Raise(errors.New("enough")) })
+		if err := outer.Run(ctx); err != nil || cut {
+			t.Errorf("%v; the inner group's other task was cut: %v", err, cut)
+		}
+	})
 }

@@ -140,7 +140,12 @@ func (n *named) ended(err error) {
 // has begun. After Run has returned no caller receives err, so it is logged even
 // without a Logger.
 func (t *tasks) failed(name string, err error) {
-	if why := t.stopCause(); why != nil && obeyed(err, why) {
+	why := cmp.Or(t.stopCause(), context.Cause(t.ctx)) // the task may have seen the end of Run's context first
+	if why == nil {
+		soft, _ := t.Soft() // an outer group's stop may have ended it
+		why = context.Cause(soft)
+	}
+	if why != nil && obeyed(err, why) {
 		return
 	}
 	err = fmt.Errorf("lifecycle: task %s: %w", name, err)
@@ -163,7 +168,7 @@ func (t *tasks) leave() {
 	case closed:
 		close(t.idle)
 	case t.names.Load() != nil:
-		t.stop(cmp.Or(context.Cause(t.ctx), errAllEnded)) // the task may have seen the end of Run's context first
+		t.stop(cmp.Or(context.Cause(t.ctx), errAllEnded)) // as in failed
 	}
 }
 
