@@ -127,7 +127,7 @@ func (g *Group) Report() (drain.Report, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.state != stopped || g.report == nil {
-		return drain.Report{}, g.state == stopped && g.drained
+		return drain.Report{}, false
 	}
 	r := *g.report
 	r.Results = slices.Clone(r.Results)

@@ -66,8 +66,7 @@ type Group struct {
 	stepped bool          // Step was called, so the plan has a place for the tasks
 	done    chan struct{} // closed when Run ends; nil before it
 	err     error         // what Run returns
-	drained bool          // a drain has ended; published with the state stopped, as is report
-	report  *drain.Report // the drain's; nil if there was nothing to drain
+	report  *drain.Report // of the drain that has ended; published with the state stopped
 }
 
 type task struct {
@@ -221,11 +220,11 @@ func (g *Group) run(ctx context.Context) error {
 		t.log.InfoContext(ctx, "stop", stopAttrs(why)...)
 	}
 	g.notify(Status{State: Draining, Cause: why, Falling: true})
-	var err error
+	report, err := new(drain.Report), error(nil)
 	if len(g.Drain.Phases) > 0 || !t.closeQuiet() {
-		g.report, err = g.drain(ctx, why)
+		report, err = g.drain(ctx, why)
 	}
-	g.drained = true
+	g.report = report
 	t.close(why)
 	return t.result(err, g.report)
 }
