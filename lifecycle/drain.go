@@ -26,7 +26,7 @@ func (g *Group) drain(ctx context.Context, why error) (*drain.Report, error) {
 	ctx = withStop(ctx, why)
 	progress := g.progress(why)
 	report, err := g.plan(g.Drain.Phases, progress).Run(ctx)
-	if g.tasks.closeQuiet() || g.tasks.gaveUp.Load() {
+	if g.tasks.within.ShutEmpty() || g.tasks.gaveUp.Load() {
 		return &report, err
 	}
 	rest, late := g.plan(nil, progress).Run(ctx)

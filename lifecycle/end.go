@@ -79,7 +79,7 @@ func (t *tasks) close(why error) {
 	t.stop(why)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.closeQuiet() && t.idle == nil {
+	if t.idle == nil {
 		t.idle = make(chan struct{})
 		if t.within.Shut() == 0 { // the last task left before it could see the shutting
 			close(t.idle)
@@ -87,10 +87,6 @@ func (t *tasks) close(why error) {
 	}
 	t.cancel(t.cause)
 }
-
-// closeQuiet shuts within if no task is live, and reports whether it is shut and
-// empty now.
-func (t *tasks) closeQuiet() bool { return t.within.ShutEmpty() }
 
 // errReached is the cause of the stop if a plan other than the group's own runs the
 // group's Step.
@@ -102,7 +98,7 @@ func (t *tasks) end(ctx context.Context) error {
 		t.until.Store(&d) // before the tasks' own drains begin
 	}
 	t.close(errReached)
-	if t.quiet() {
+	if t.live() == 0 {
 		return nil
 	}
 	carried.Count(ctx, t, t.live)
@@ -118,7 +114,7 @@ func (t *tasks) end(ctx context.Context) error {
 // kill is the Kill of the group's Step.
 func (t *tasks) kill() {
 	t.close(errReached)
-	if t.quiet() {
+	if t.live() == 0 {
 		return
 	}
 	t.gaveUp.Store(true)

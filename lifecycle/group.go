@@ -221,7 +221,7 @@ func (g *Group) run(ctx context.Context) error {
 	}
 	g.notify(Status{State: Draining, Cause: why, Falling: true})
 	report, err := new(drain.Report), error(nil)
-	if len(g.Drain.Phases) > 0 || !t.closeQuiet() {
+	if len(g.Drain.Phases) > 0 || !t.within.ShutEmpty() {
 		report, err = g.drain(ctx, why)
 	}
 	g.report = report

@@ -177,5 +177,3 @@ func (t *tasks) live() int {
 	n, _ := t.within.Within()
 	return n
 }
-
-func (t *tasks) quiet() bool { return t.live() == 0 }
