@@ -149,9 +149,10 @@ func (s *Server) serve(ctx context.Context, l *listener) error {
 	defer l.Close() // http.Server.ServeTLS does not always do it
 	s.setup.Do(s.prepare)
 	s.wrapped.Do(s.wrap)
-	done := make(chan struct{})
+	done, first := make(chan struct{}), false // first: ctx ended before the Step began
 	stop := context.AfterFunc(ctx, func() {
 		defer close(done)
+		first = !s.closing.begun() && !s.down.Load()
 		g := s.gate()
 		g.shut(ctx)
 		s.closing.cut(g, context.Cause(ctx))
@@ -161,7 +162,7 @@ func (s *Server) serve(ctx context.Context, l *listener) error {
 	err := s.accept(l)
 	if !stop() {
 		<-done
-		if errors.Is(err, http.ErrServerClosed) { // ended by ctx, not by the Step
+		if first && err == nil || errors.Is(err, http.ErrServerClosed) { // ended by ctx, not by the Step
 			return context.Cause(ctx)
 		}
 	}

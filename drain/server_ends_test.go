@@ -3,6 +3,7 @@ package drain_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"sync"
@@ -218,6 +219,47 @@ func TestServerContextEndsLast(t *testing.T) {
 			t.Errorf("stopped: %v; the gate is open", stopped)
 		}
 	}
+}
+
+// Serve returns the cause of ctx if that ended before the Step began, even if the Step
+// begins while the end of ctx lets a stream say goodbye.
+func TestServerContextEndsFirst(t *testing.T) {
+	why := errors.New("why")
+	ctx, end := context.WithCancelCause(t.Context())
+	begun, stopping, free := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	s := &drain.Server{HTTP: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		close(begun)
+		<-drain.Stopping(r.Context()).Done()
+		close(stopping)
+		<-free
+	})}}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served, stopped := make(chan error, 1), make(chan struct{})
+	go func() { served <- s.Serve(ctx, l) }()
+	client, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	io.WriteString(client, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	<-begun
+	end(why)
+	<-stopping
+	go func() { s.Step().Stop(t.Context()); close(stopped) }()
+	if err := <-served; err != why {
+		t.Errorf("Serve returned %v", err)
+	}
+	close(free)
+	<-stopped
 }
 
 // If ctx ends while the address is looked up, its cause is the error.
