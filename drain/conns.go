@@ -229,7 +229,7 @@ func (c *conn) hijackedLocked(outer net.Conn) {
 	}
 }
 
-// closed ends the visit that c holds. It is called before each Close of c.
+// closed ends the visit that c holds. It is called after each Close of c.
 func (c *conn) closed() {
 	c.tracker.mu.Lock()
 	delete(c.tracker.open, c.outer)
@@ -248,7 +248,7 @@ type tcpConn struct {
 }
 
 func (c *tcpConn) Close() error {
-	c.closed()
+	defer c.closed()
 	return c.TCPConn.Close()
 }
 
@@ -259,7 +259,7 @@ type unixConn struct {
 }
 
 func (c *unixConn) Close() error {
-	c.closed()
+	defer c.closed()
 	return c.UnixConn.Close()
 }
 
@@ -269,6 +269,6 @@ type otherConn struct {
 }
 
 func (c *otherConn) Close() error {
-	c.closed()
+	defer c.closed()
 	return c.Conn.Close()
 }

@@ -104,6 +104,49 @@ func TestServerHijackedClosedTwice(t *testing.T) {
 	}
 }
 
+// A slowListener's connections close once free is closed.
+type slowListener struct {
+	net.Listener
+	closing, free chan struct{}
+}
+
+func (l slowListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	return slowConn{c, l}, err
+}
+
+type slowConn struct {
+	net.Conn
+	l slowListener
+}
+
+func (c slowConn) Close() error {
+	l := c.l
+	close(l.closing)
+	<-l.free
+	return c.Conn.Close()
+}
+
+// A hijacked connection counts until it is closed, not until its Close begins: a step
+// returned while the last connection was still open.
+func TestServerHijackedCloseUnderWay(t *testing.T) {
+	var g drain.Gate
+	closing, free := make(chan struct{}), make(chan struct{})
+	s := serve(t, &drain.Server{Gate: &g}, func(l net.Listener) net.Listener { return slowListener{l, closing, free} })
+	s.dial("GET /hijack HTTP/1.1\r\nHost: x\r\n\r\n")
+	c := <-s.taken
+	closed := make(chan struct{})
+	go func() { c.Close(); close(closed) }()
+	<-closing
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := g.Drain(ctx); err == nil || !strings.Contains(err.Error(), "1 still in (GET /hijack ") {
+		t.Errorf("the connection is open, and Drain returns %v", err)
+	}
+	close(free)
+	<-closed
+}
+
 // An endlessContext can end, as far as others know.
 type endlessContext struct {
 	context.Context
