@@ -229,18 +229,6 @@ func (g *Group) run(ctx context.Context) error {
 	return t.result(err, g.report)
 }
 
-// condition returns the state, and the cause of the stop if it has begun.
-func (g *Group) condition() (State, error) {
-	g.mu.Lock()
-	s := g.state
-	g.mu.Unlock()
-	why := g.tasks.stopCause()
-	if s == Running && why != nil {
-		s = Draining
-	}
-	return s, why
-}
-
 func stopAttrs(why error) []any {
 	attrs := []any{"cause", why}
 	var s *SignalError

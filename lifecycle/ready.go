@@ -12,18 +12,23 @@ import (
 func (g *Group) Readyz(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
-	state, why := g.condition()
-	if state == Running {
+	g.mu.Lock()
+	state := g.state
+	g.mu.Unlock()
+	why := g.tasks.stopCause()
+	switch {
+	case state == Running && why == nil:
 		fmt.Fprintln(w, "ready")
 		return
+	case state == Running:
+		state = Draining
+	case state == idle:
+		state = "not started"
 	}
 	w.WriteHeader(http.StatusServiceUnavailable)
 	if why != nil {
 		fmt.Fprintf(w, "%s: %v\n", state, why)
 		return
-	}
-	if state == idle {
-		state = "not started"
 	}
 	fmt.Fprintln(w, state)
 }
