@@ -80,10 +80,6 @@ func (g *Gate) left(n int) {
 func (g *Gate) emptied() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.emptiedLocked()
-}
-
-func (g *Gate) emptiedLocked() {
 	if !g.empty {
 		g.empty = true
 		close(g.idle)
@@ -175,13 +171,12 @@ func (g *Gate) shut(ctx context.Context) {
 		g.until.Store(&d)
 	}
 	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.idle != nil {
-		return
+	if g.idle == nil {
+		g.idle = make(chan struct{})
 	}
-	g.idle = make(chan struct{})
+	g.mu.Unlock()
 	if g.within.Shut() <= 0 { // below zero, a Leave without an Enter is about to add one
-		g.emptiedLocked()
+		g.emptied()
 	}
 }
 
