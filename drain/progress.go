@@ -22,9 +22,6 @@ type progress struct {
 func (p *progress) Count(key any, left func() int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.counts == nil {
-		p.counts = make(map[any]func() int)
-	}
 	p.counts[key] = left
 }
 
@@ -34,7 +31,7 @@ func (p *progress) next(phases []Phase) {
 	p.steps.Store(int64(steps(phases)))
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.counts = nil
+	p.counts = make(map[any]func() int)
 }
 
 func (p *progress) left() int {
