@@ -41,26 +41,22 @@ type boxing struct {
 	open     *register // the run's register; nil if nothing is recorded
 	err      error     // what is wrong with the box
 	whole    whole     // what the last run that died had in flight
-	suspects []mark    // however many
+	suspects []mark    // MaxSuspects of them at most
+	qualify  int       // how many there are
 	until    int64     // when they cease to be suspects
 	crash    string    // the crash output of the run that died
 	crashErr error     // why there will be none
 }
 
-// whole returns what the last run that died had in flight.
-func (m image) whole() whole {
-	if !m.deathKept() {
-		return whole{}
-	}
-	return whole{m.word(atDead), m.kept().cut}
-}
-
 // learn takes from the file what the caller of Begin needs to know.
-func (x *boxing) learn(f *boxFile, now moment, deaths int, stable time.Duration) {
-	if f != nil && f.image != nil {
-		x.whole = f.image.whole()
-		x.suspects, x.until = f.accused(deaths, now, stable)
+func (x *boxing) learn(f *boxFile, now moment, deaths, most int, stable time.Duration) {
+	if f == nil || f.image == nil {
+		return
 	}
+	if x.whole.run == 0 && f.deathKept() { // an earlier Begin found the death
+		x.whole = whole{f.word(atDead), f.cut()}
+	}
+	x.suspects, x.qualify, x.until = f.accused(deaths, most, now, stable)
 }
 
 // recording starts the register of the run that has begun.
@@ -71,7 +67,7 @@ func (l *Ledger) recording(ctx context.Context, a answer) {
 	}
 	most := cmp.Or(l.MaxSuspects, 8)
 	l.box.accused.Store(nil)
-	switch n := len(a.box.suspects); {
+	switch n := a.box.qualify; {
 	case n > most:
 		warn(ctx, l.Policy.Logger, "suspects dropped", "sessions", n, "most", most)
 	case n > 0 && a.box.open != nil:

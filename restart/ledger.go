@@ -177,7 +177,7 @@ func (l *Ledger) Begin(ctx context.Context) error {
 // start begins a run on the disk, or returns how long to wait first.
 func (l *Ledger) start(ctx context.Context, begun moment, waited time.Duration) (answer, error) {
 	b := beginning{l.sys, l.Policy.filled(), l.kept, begun, waited, l.CrashOutput}
-	path, box, deaths := l.Path, l.box, cmp.Or(l.Deaths, 2)
+	path, box, deaths, most := l.Path, l.box, cmp.Or(l.Deaths, 2), cmp.Or(l.MaxSuspects, 8)
 	a, err := l.ask(ctx, beginPatience, func(h *handshake) (a answer) {
 		var f *boxFile
 		if box != nil {
@@ -187,7 +187,7 @@ func (l *Ledger) start(ctx context.Context, begun moment, waited time.Duration) 
 		b.sys.edit(path, func(r *ring) { a = b.on(r, f, path) })
 		if a.run != nil {
 			a.box.open = box.register(f, b.sys, *a.run)
-			a.box.learn(f, b.sys.now(), deaths, b.p.Stable)
+			a.box.learn(f, b.sys.now(), deaths, most, b.p.Stable)
 		}
 		if f != nil {
 			a.box.err = f.err
@@ -243,6 +243,7 @@ func (b beginning) on(r *ring, box *boxFile, path string) (a answer) {
 	a.last.level, a.wait = b.p.owes(a.last, now)
 	if d != nil {
 		a.last.cut, a.again, a.runs = r.cut(a.last, d.cut, whole{d.before, d.again})
+		a.box.whole = whole{start.run, d.cut}
 		a.last.cuts, a.last.late = len(d.cut), late{again: uint32(a.again), over: uint32(d.over)}
 	}
 	if a.died && b.crash {
