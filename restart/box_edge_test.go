@@ -5,6 +5,7 @@ package restart
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -91,6 +92,34 @@ func TestBoxFrozenBegin(t *testing.T) {
 		defer l.End(nil)
 		if l.enter(t, "ann"); strings.Contains(w.log.String(), "black box") || w.content(t).word(atRun) != l.run.run {
 			t.Errorf("it is not free: %s", &w.log)
+		}
+	})
+}
+
+// BoxPath says where the box is, for Begin and for Runs, and nothing is beside the ledger.
+func TestBoxPath(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		path := filepath.Join(t.TempDir(), "box")
+		for i := range 3 {
+			l := w.ledger()
+			l.BoxPath = path
+			l.Box()
+			if err := l.Begin(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			l.enter(t, "ann")
+			runs, err := l.Runs()
+			if err != nil || runs[i].InFlight != 1 || l.Box().Suspect("ann") != (i == 2) {
+				t.Error(i, runs, err)
+			}
+			l.die()
+		}
+		if _, err := os.Stat(path); err != nil {
+			t.Error(err)
+		}
+		if names, err := os.ReadDir(filepath.Dir(w.path)); err != nil || len(names) != 1 {
+			t.Error(names, err)
 		}
 	})
 }

@@ -13,6 +13,8 @@ import (
 
 const boxSuffix = ".inflight"
 
+func (l *Ledger) boxPath() string { return cmp.Or(l.BoxPath, l.Path+boxSuffix) }
+
 // Box returns the ledger's black box. Call it before the first Begin: Begin opens the
 // box, and End closes it. Each call returns the same one.
 func (l *Ledger) Box() *Box {
@@ -30,6 +32,8 @@ func (l *Ledger) validate() error {
 	switch {
 	case l.Deaths < 0 || l.Deaths > 100:
 		return fmt.Errorf("restart: Ledger: Deaths: %d must be from 1 to 100; 0 means 2", l.Deaths)
+	case l.BoxPath == l.Path:
+		return fmt.Errorf("restart: Ledger: BoxPath is Path, %s; name another file, or none", l.Path)
 	case l.MaxSuspects < 0:
 		return fmt.Errorf("restart: Ledger: MaxSuspects: %d is negative; 0 means 8", l.MaxSuspects)
 	}
@@ -78,7 +82,7 @@ func (l *Ledger) recording(ctx context.Context, a answer) {
 		})
 	}
 	if l.open = a.box.open; l.open != nil {
-		go l.open.keep(l.sys, l.Policy.Logger, l.Path+boxSuffix, ctx, l.requested) // ends with the run
+		go l.open.keep(l.sys, l.Policy.Logger, l.boxPath(), ctx, l.requested) // ends with the run
 		l.box.open.Store(l.open)
 	}
 }
@@ -100,7 +104,7 @@ func (l *Ledger) tell(ctx context.Context, a answer) {
 		warn(ctx, log, "sessions cut again", "sessions", a.again, "runs", a.runs)
 	}
 	if err := a.box.err; err != nil && a.err == nil {
-		boxUnavailable(ctx, log, l.Path+boxSuffix, err)
+		boxUnavailable(ctx, log, l.boxPath(), err)
 	}
 	if err := a.box.crashErr; err != nil {
 		warn(ctx, log, "crash output unavailable", "path", l.Path+crashSuffix, "error", err)

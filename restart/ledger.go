@@ -71,6 +71,13 @@ type Ledger struct {
 	Path   string // the file; its directory must exist; use an absolute path if the process calls os.Chdir
 	Policy Policy // its Logger gets the waits and the warnings
 
+	// BoxPath is the file of the black box; "" means Path.inflight. The box need not
+	// outlive a boot, so memory is the best place: a tmpfs that outlives the process,
+	// such as an emptyDir of Kubernetes with medium: Memory, or under systemd a
+	// RuntimeDirectory= with RuntimeDirectoryPreserve=restart. No entry waits for a disk
+	// then. A Ledger that is only for Runs needs it, too.
+	BoxPath string
+
 	// Which sessions of the black box are suspects, see [Box.Suspect].
 	Deaths      int // a session in flight at so many deaths in a row is a suspect; at most 100; 0 means 2
 	MaxSuspects int // if more sessions qualify, none is a suspect; 0 means 8
@@ -177,11 +184,11 @@ func (l *Ledger) Begin(ctx context.Context) error {
 // start begins a run on the disk, or returns how long to wait first.
 func (l *Ledger) start(ctx context.Context, begun moment, waited time.Duration) (answer, error) {
 	b := beginning{l.sys, l.Policy.filled(), l.kept, begun, waited, l.CrashOutput}
-	path, box, deaths, most := l.Path, l.box, cmp.Or(l.Deaths, 2), cmp.Or(l.MaxSuspects, 8)
+	path, boxPath, box, deaths, most := l.Path, l.boxPath(), l.box, cmp.Or(l.Deaths, 2), cmp.Or(l.MaxSuspects, 8)
 	a, err := l.ask(ctx, beginPatience, func(h *handshake) (a answer) {
 		var f *boxFile
 		if box != nil {
-			f = b.sys.openBox(path + boxSuffix)
+			f = b.sys.openBox(boxPath)
 			defer f.drop()
 		}
 		b.sys.edit(path, func(r *ring) { a = b.on(r, f, path) })

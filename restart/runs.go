@@ -86,7 +86,7 @@ func (l *Ledger) Runs() ([]Run, error) {
 	if err != nil {
 		return nil, fmt.Errorf("restart: Ledger: %s: %w", l.Path, err)
 	}
-	box := sys.lookBox(l.Path + boxSuffix)
+	box := sys.lookBox(l.boxPath())
 	var all []Run
 	var before prints
 	for start, end := range h.runs {
