@@ -28,7 +28,7 @@ import (
 //		return
 //	}
 //
-// The file is Path.inflight, of 64 KiB. It has room for 4032 entries at once. Further
+// The file is Ledger.BoxPath, of 64 KiB. It has room for 4032 entries at once. Further
 // ones are only counted. It keeps no session, only hashes with a salt, so a reader of
 // the file can test a guess. It does not outlive a boot, so a power cut loses it. A
 // second process that uses the same ledger at the same time records nothing.
@@ -39,8 +39,7 @@ import (
 //
 // An entry is a store into memory that the kernel writes to the file later. While a
 // disk hangs, such a store may have to wait for it, and the process with it. If that
-// can happen, make Path.inflight a symbolic link to a file on a tmpfs that outlives
-// the process.
+// can happen, put the file on a tmpfs with Ledger.BoxPath.
 //
 // The methods may be called concurrently. The nil Box records nothing.
 type Box struct {

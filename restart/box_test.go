@@ -447,6 +447,7 @@ func TestBoxMisuse(t *testing.T) {
 	for want, l := range map[string]*Ledger{
 		"Deaths: -1":      {Path: w.path, Deaths: -1},
 		"Deaths: 101":     {Path: w.path, Deaths: 101},
+		"BoxPath is Path": {Path: w.path, BoxPath: w.path},
 		"MaxSuspects: -1": {Path: w.path, MaxSuspects: -1},
 	} {
 		if err := l.Begin(t.Context()); err == nil || !strings.Contains(err.Error(), want) {

@@ -13,6 +13,8 @@ import (
 
 const boxSuffix = ".inflight"
 
+func (l *Ledger) boxPath() string { return cmp.Or(l.BoxPath, l.Path+boxSuffix) }
+
 // Box returns the ledger's black box. Call it before the first Begin: Begin opens the
 // box, and End closes it. Each call returns the same one.
 func (l *Ledger) Box() *Box {
@@ -30,6 +32,8 @@ func (l *Ledger) validate() error {
 	switch {
 	case l.Deaths < 0 || l.Deaths > 100:
 		return fmt.Errorf("restart: Ledger: Deaths: %d must be from 1 to 100; 0 means 2", l.Deaths)
+	case l.BoxPath == l.Path:
+		return fmt.Errorf("restart: Ledger: BoxPath is Path, %s; name another file, or none", l.Path)
 	case l.MaxSuspects < 0:
 		return fmt.Errorf("restart: Ledger: MaxSuspects: %d is negative; 0 means 8", l.MaxSuspects)
 	}
@@ -41,26 +45,22 @@ type boxing struct {
 	open     *register // the run's register; nil if nothing is recorded
 	err      error     // what is wrong with the box
 	whole    whole     // what the last run that died had in flight
-	suspects []mark    // however many
+	suspects []mark    // MaxSuspects of them at most
+	qualify  int       // how many there are
 	until    int64     // when they cease to be suspects
 	crash    string    // the crash output of the run that died
 	crashErr error     // why there will be none
 }
 
-// whole returns what the last run that died had in flight.
-func (m image) whole() whole {
-	if !m.deathKept() {
-		return whole{}
-	}
-	return whole{m.word(atDead), m.kept().cut}
-}
-
 // learn takes from the file what the caller of Begin needs to know.
-func (x *boxing) learn(f *boxFile, now moment, deaths int, stable time.Duration) {
-	if f != nil && f.image != nil {
-		x.whole = f.image.whole()
-		x.suspects, x.until = f.accused(deaths, now, stable)
+func (x *boxing) learn(f *boxFile, now moment, deaths, most int, stable time.Duration) {
+	if f == nil || f.image == nil {
+		return
 	}
+	if x.whole.run == 0 && f.deathKept() { // an earlier Begin found the death
+		x.whole = whole{f.word(atDead), f.cut()}
+	}
+	x.suspects, x.qualify, x.until = f.accused(deaths, most, now, stable)
 }
 
 // recording starts the register of the run that has begun.
@@ -71,7 +71,7 @@ func (l *Ledger) recording(ctx context.Context, a answer) {
 	}
 	most := cmp.Or(l.MaxSuspects, 8)
 	l.box.accused.Store(nil)
-	switch n := len(a.box.suspects); {
+	switch n := a.box.qualify; {
 	case n > most:
 		warn(ctx, l.Policy.Logger, "suspects dropped", "sessions", n, "most", most)
 	case n > 0 && a.box.open != nil:
@@ -82,7 +82,7 @@ func (l *Ledger) recording(ctx context.Context, a answer) {
 		})
 	}
 	if l.open = a.box.open; l.open != nil {
-		go l.open.keep(l.sys, l.Policy.Logger, l.Path+boxSuffix, ctx, l.requested) // ends with the run
+		go l.open.keep(l.sys, l.Policy.Logger, l.boxPath(), ctx, l.requested) // ends with the run
 		l.box.open.Store(l.open)
 	}
 }
@@ -104,7 +104,7 @@ func (l *Ledger) tell(ctx context.Context, a answer) {
 		warn(ctx, log, "sessions cut again", "sessions", a.again, "runs", a.runs)
 	}
 	if err := a.box.err; err != nil && a.err == nil {
-		boxUnavailable(ctx, log, l.Path+boxSuffix, err)
+		boxUnavailable(ctx, log, l.boxPath(), err)
 	}
 	if err := a.box.crashErr; err != nil {
 		warn(ctx, log, "crash output unavailable", "path", l.Path+crashSuffix, "error", err)

@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"io"
 	"iter"
+	"math"
 	"time"
 )
 
@@ -126,15 +127,16 @@ func entries(area []byte) iter.Seq2[mark, byte] {
 	}
 }
 
-// A table finds a mark among many, with open addressing: marks are hashes already. With
-// maps, a Begin with a full box took ten times as long.
-type table [2 * 4096]uint64
+// A table finds the word of a mark in an image, with open addressing: marks are hashes
+// already. It has twice as many places as both areas have words. With maps, a Begin with
+// a full box took ten times as long.
+type table [4 * 4096]uint16
 
-// at returns the word of m, or that for it, which is 0.
-func (t *table) at(m mark) *uint64 {
-	for i := m >> 32; ; i++ {
-		if w := &t[i%mark(len(t))]; *w == 0 || mark(*w&^0xff) == m {
-			return w
+// at returns the place that has the index of the mark's word, or that for it, which is 0.
+func (t *table) at(m image, of mark) *uint16 {
+	for i := of >> 32; ; i++ {
+		if at := &t[i%mark(len(t))]; *at == 0 || mark(m.word(int(*at))&^0xff) == of {
+			return at
 		}
 	}
 }
@@ -165,68 +167,73 @@ func (m image) died(start record, newest uint64, now moment, stable time.Duratio
 		return nil
 	case m.word(atRun) == run:
 		before := m.word(atDead)
-		again := m.swap(newest, stable, start.up, now.up)
-		d := m.kept()
-		d.again, d.before = again, before
-		return &d
+		cut, again := m.swap(newest, stable, start.up, now.up)
+		return m.death(cut, again, before)
 	case m.word(atDead) != run:
 		m.forget()
 		m.set(atRun, 0)
 		return nil
 	}
-	d := m.kept()
-	return &d
+	return m.death(m.cut(), nil, 0)
 }
 
-// kept returns the last death.
-func (m image) kept() death {
-	d := death{
+// death returns the death that the box keeps.
+func (m image) death(cut, again []uint32, before uint64) *death {
+	return &death{
 		up: int64(m.word(atDeadUp)), stopped: m.word(atSuspect) != m.word(atDeadUp), // then an older one accuses, or none
-		over: int(min(m.word(atDeadOver), 1<<31-1)),
+		cut: cut, again: again, before: before, over: int(min(m.word(atDeadOver), math.MaxInt32)),
 	}
-	d.cut = make([]uint32, 0, room)
+}
+
+// cut returns the prints of what was in flight at the death that the box keeps.
+func (m image) cut() []uint32 {
+	cut := make([]uint32, 0, room)
 	for mark, note := range entries(m.area(1 - m.live())) {
 		if note&inFlight != 0 {
-			d.cut = append(d.cut, mark.print())
+			cut = append(cut, mark.print())
 		}
 	}
-	return d
+	return cut
 }
 
-// swap makes what is live the last death. It returns the prints of those that were in
-// flight at the death before, too.
-func (m image) swap(newest uint64, stable time.Duration, began, now int64) (again []uint32) {
+// swap makes what is live the last death. It returns the prints of these, and of those
+// among them that were in flight at the death before, too.
+func (m image) swap(newest uint64, stable time.Duration, began, now int64) (cut, again []uint32) {
 	up := int64(m.word(atBeat))
 	if up < began || up > now { // damaged
 		up = now
 	}
-	var before table // and, with the note 0, what is done
 	since, kept := int64(m.word(atSuspect)), m.deathKept() && m.word(atDead) >= newest
-	earlier := m.area(1 - m.live())
-	if !kept {
-		earlier = nil
-	}
 	accuses := kept && up-since < int64(stable)
-	for m, note := range entries(earlier) {
-		*before.at(m) = uint64(m) | uint64(note)
-	}
 	stopped := m.word(atStop) != 0
-	area, n := m.area(m.live()), 0
-	put := func(m mark, note byte) {
-		binary.NativeEndian.PutUint64(area[8*n:], uint64(m)|uint64(note))
-		n++
+	first := headWords + int(m.live())*room
+	earlier := headWords + int(1-m.live())*room
+	cut, again = make([]uint32, 0, room), make([]uint32, 0, room)
+	var index table
+	for i := earlier; kept && i < earlier+room; i++ {
+		if w := m.word(i); w&^0xff != 0 {
+			*index.at(m, mark(w&^0xff)) = uint16(i)
+		}
 	}
-	again = make([]uint32, 0, room)
+	end, done := first, func(i uint16) bool { return int(i) >= first && int(i) < first+room }
 	// In the order of the places, so that no write that ends early loses a mark.
-	for m, note := range entries(area) {
-		w := before.at(m)
-		then := byte(*w)
-		if note != 0 && note&inFlight == 0 || *w != 0 && then == 0 {
+	for i := first; i < first+room; i++ {
+		w := m.word(i)
+		of, note := mark(w&^0xff), byte(w)
+		if of == 0 || note != 0 && note&inFlight == 0 {
 			continue
 		}
-		*w = uint64(m)
-		if then&inFlight != 0 {
-			again = append(again, m.print())
+		at := index.at(m, of)
+		if done(*at) {
+			continue
+		}
+		var then byte
+		if *at != 0 {
+			then = byte(m.word(int(*at)))
+		}
+		cut = append(cut, of.print())
+		if *at = uint16(end); then&inFlight != 0 {
+			again = append(again, of.print())
 		}
 		times := then &^ inFlight
 		if !accuses {
@@ -235,16 +242,18 @@ func (m image) swap(newest uint64, stable time.Duration, began, now int64) (agai
 		if !stopped {
 			times = min(times+1, mostTimes)
 		}
-		put(m, times|inFlight)
+		m.set(end, uint64(of)|uint64(times|inFlight))
+		end++
 	}
-	if stopped && accuses { // those in flight at earlier deaths stay accused
-		for m, note := range entries(earlier) {
-			if times := note &^ inFlight; times > 0 && byte(*before.at(m)) != 0 && n < room {
-				put(m, times)
-			}
+	for i := earlier; stopped && accuses && i < earlier+room && end < first+room; i++ {
+		// Those in flight at earlier deaths stay accused.
+		if w := m.word(i) &^ inFlight; byte(w) > 0 && !done(*index.at(m, mark(w&^0xff))) {
+			m.set(end, w)
+			end++
 		}
 	}
-	clear(area[8*n:])
+	area := m.area(m.live())
+	clear(area[8*(end-first):])
 	if !stopped {
 		since = up
 	} else if !accuses {
@@ -257,7 +266,7 @@ func (m image) swap(newest uint64, stable time.Duration, began, now int64) (agai
 	m.set(atDeadOver, m.word(atOver))
 	m.set(atRun, 0)
 	m.set(atLive, 1-m.live())
-	return again
+	return cut, again
 }
 
 // begin makes the image that of a run that begins now.
@@ -275,18 +284,21 @@ func (m image) begin(run record) {
 }
 
 // accused returns the marks that were in flight at the last n deaths, if the newest
-// of these was less than stable ago, and when they cease to be suspects.
-func (m image) accused(n int, now moment, stable time.Duration) (all []mark, until int64) {
+// of these was less than stable ago, and when they cease to be suspects. It returns
+// most of them at most, and how many there are.
+func (m image) accused(n, most int, now moment, stable time.Duration) (some []mark, all int, until int64) {
 	until = int64(m.word(atSuspect)) + int64(stable)
 	if !m.deathKept() || m.word(atBoot) != now.boot || now.up >= until {
-		return nil, 0
+		return nil, 0, 0
 	}
 	for mark, note := range entries(m.area(1 - m.live())) {
 		if int(note&^inFlight) >= n {
-			all = append(all, mark)
+			if all++; all <= most {
+				some = append(some, mark)
+			}
 		}
 	}
-	return all, until
+	return some, all, until
 }
 
 // write writes the image: the areas first, as the header says what they mean.

@@ -54,7 +54,7 @@ func TestInflightDamage(t *testing.T) {
 			return nil, nil
 		}
 		d := m.died(start, 1, now, time.Hour)
-		all, _ := m.accused(2, now, time.Hour)
+		all, _, _ := m.accused(2, 8, now, time.Hour)
 		return all, d
 	}
 	if all, d := accusedBy(bytes.Clone(sound)); !slices.Equal(all, []mark{b}) || d == nil || len(d.cut) != 2 || d.stopped {

@@ -71,6 +71,13 @@ type Ledger struct {
 	Path   string // the file; its directory must exist; use an absolute path if the process calls os.Chdir
 	Policy Policy // its Logger gets the waits and the warnings
 
+	// BoxPath is the file of the black box; "" means Path.inflight. The box need not
+	// outlive a boot, so memory is the best place: a tmpfs that outlives the process,
+	// such as an emptyDir of Kubernetes with medium: Memory, or under systemd a
+	// RuntimeDirectory= with RuntimeDirectoryPreserve=restart. No entry waits for a disk
+	// then. A Ledger that is only for Runs needs it, too.
+	BoxPath string
+
 	// Which sessions of the black box are suspects, see [Box.Suspect].
 	Deaths      int // a session in flight at so many deaths in a row is a suspect; at most 100; 0 means 2
 	MaxSuspects int // if more sessions qualify, none is a suspect; 0 means 8
@@ -177,17 +184,17 @@ func (l *Ledger) Begin(ctx context.Context) error {
 // start begins a run on the disk, or returns how long to wait first.
 func (l *Ledger) start(ctx context.Context, begun moment, waited time.Duration) (answer, error) {
 	b := beginning{l.sys, l.Policy.filled(), l.kept, begun, waited, l.CrashOutput}
-	path, box, deaths := l.Path, l.box, cmp.Or(l.Deaths, 2)
+	path, boxPath, box, deaths, most := l.Path, l.boxPath(), l.box, cmp.Or(l.Deaths, 2), cmp.Or(l.MaxSuspects, 8)
 	a, err := l.ask(ctx, beginPatience, func(h *handshake) (a answer) {
 		var f *boxFile
 		if box != nil {
-			f = b.sys.openBox(path + boxSuffix)
+			f = b.sys.openBox(boxPath)
 			defer f.drop()
 		}
 		b.sys.edit(path, func(r *ring) { a = b.on(r, f, path) })
 		if a.run != nil {
 			a.box.open = box.register(f, b.sys, *a.run)
-			a.box.learn(f, b.sys.now(), deaths, b.p.Stable)
+			a.box.learn(f, b.sys.now(), deaths, most, b.p.Stable)
 		}
 		if f != nil {
 			a.box.err = f.err
@@ -243,6 +250,7 @@ func (b beginning) on(r *ring, box *boxFile, path string) (a answer) {
 	a.last.level, a.wait = b.p.owes(a.last, now)
 	if d != nil {
 		a.last.cut, a.again, a.runs = r.cut(a.last, d.cut, whole{d.before, d.again})
+		a.box.whole = whole{start.run, d.cut}
 		a.last.cuts, a.last.late = len(d.cut), late{again: uint32(a.again), over: uint32(d.over)}
 	}
 	if a.died && b.crash {

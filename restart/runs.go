@@ -86,7 +86,7 @@ func (l *Ledger) Runs() ([]Run, error) {
 	if err != nil {
 		return nil, fmt.Errorf("restart: Ledger: %s: %w", l.Path, err)
 	}
-	box := sys.lookBox(l.Path + boxSuffix)
+	box := sys.lookBox(l.boxPath())
 	var all []Run
 	var before prints
 	for start, end := range h.runs {
@@ -112,7 +112,7 @@ func (l *Ledger) Runs() ([]Run, error) {
 				r.Cause = Crashed
 			}
 			if box != nil && box.word(atDead) == r.Number && box.salt() == r.salt {
-				r.known = box.kept().cut
+				r.known = box.cut()
 			}
 		case end.seq == 0 && box != nil && box.word(atRun) == r.Number && box.of(start.salt, start.boot):
 			for mark := range entries(box.area(box.live())) {

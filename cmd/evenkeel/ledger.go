@@ -47,12 +47,16 @@ func runsOf(l *restart.Ledger, asJSON bool) (text string, err error) {
 		return l.Table()
 	}
 	runs, err := l.Runs()
+	if err != nil {
+		return "", err
+	}
+	file, err := json.Marshal(l.Path)
 	for _, run := range runs {
 		line, err := json.Marshal(run)
 		if err != nil {
 			return "", err
 		}
-		text += string(line) + "\n"
+		text += fmt.Sprintf("{\"file\":%s,%s\n", file, line[1:])
 	}
 	return text, err
 }

@@ -35,6 +35,7 @@ func TestLedger(t *testing.T) {
 	}
 	for i, line := range lines {
 		var r struct {
+			File   string
 			Run    int
 			Began  time.Time
 			Cause  string
@@ -43,7 +44,7 @@ func TestLedger(t *testing.T) {
 			Lasted *float64 `json:"lasted_seconds"`
 			Waited *float64 `json:"waited_seconds"`
 		}
-		if err := json.Unmarshal([]byte(line), &r); err != nil || r.Run != 1+2*i || r.Cause != "failed" || r.Cut != 1+i || r.Again != i || r.Lasted == nil || r.Waited == nil || time.Since(r.Began) > time.Hour {
+		if err := json.Unmarshal([]byte(line), &r); err != nil || r.File != path || r.Run != 1+2*i || r.Cause != "failed" || r.Cut != 1+i || r.Again != i || r.Lasted == nil || r.Waited == nil || time.Since(r.Began) > time.Hour {
 			t.Errorf("%s: %+v, %v", line, r, err)
 		}
 	}

@@ -16,7 +16,7 @@
 // Ledger prints the runs of a process from the file of its restart.Ledger: when each
 // began, after which wait, how long it lasted, what ended it, and how many sessions
 // it cut or had in flight when it died. With -json each run is a line of JSON, as
-// restart.Run has it, for programs. It changes nothing, also while the process runs.
+// restart.Run has it, with the file's name, for programs. It changes nothing, also while the process runs.
 //
 // Prove starts a program, in any language, again and again. It stops each life at another
 // moment, under load, and reports what the program lost. Package stoptest has the promises

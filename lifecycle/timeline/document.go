@@ -64,6 +64,10 @@ func (in *input) runs(row string) {
 	}
 	end := start
 	end.at, end.msg, end.kind, end.status = began.Add(lasted), "run ended", kindExit, f[5]
-	end.attrs = map[string]string{"end": f[5], "lasted": f[4], "cut": strings.TrimSpace(strings.Join(f[6:], " "))}
+	sessions := "cut"
+	if f[7] == "in" { // "3 in flight, 1 again"
+		sessions = "inflight"
+	}
+	end.attrs = map[string]string{"end": f[5], "lasted": f[4], sessions: strings.TrimSpace(strings.Join(f[6:], " "))}
 	in.send(&end)
 }

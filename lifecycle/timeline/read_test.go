@@ -171,6 +171,41 @@ func TestLedger(t *testing.T) {
 	}
 }
 
+// What a ledger says of a process that died is a part of the next one's story, and no
+// failure of that one.
+func TestLedgerOfDead(t *testing.T) {
+	ledger := lines("web.ledger", `BEGAN                     LEVEL  WAITED  PID   LASTED  END      CUT
+2026-05-20T10:00:00.100Z  0      0s      4000  10s     died     3 in flight
+2026-05-20T10:00:11.100Z  1      1s      4001  5s      crashed  2 in flight, 1 again
+2026-05-20T10:00:18.100Z  2      2s      4002          open     1 in flight
+`)
+	log := lines("web.jsonl", `
+{"time":"2026-05-20T10:00:11Z","level":"WARN","msg":"run died","pid":4001,"who":"web","ran":"10s","sessions":3}
+{"time":"2026-05-20T10:00:18Z","level":"WARN","msg":"run died","pid":4002,"who":"web","ran":"5s","sessions":2,"error":"panic: oh","stack":"panic: oh"}
+{"time":"2026-05-20T10:00:18Z","level":"WARN","msg":"sessions cut again","pid":4002,"who":"web","sessions":1,"runs":2}
+{"time":"2026-05-20T10:00:18Z","level":"WARN","msg":"suspects dropped","pid":4002,"who":"web","sessions":9,"most":8}
+{"time":"2026-05-20T10:00:19Z","level":"WARN","msg":"session suspected","pid":4002,"who":"web","session":"ann","deaths":2}
+`)
+	tl := Read(ledger, log)
+	got := written(t, tl)
+	for _, want := range []string{
+		"1 chain that", "web 4000  run ended: died after 10s, 3 in flight  ", "web 4001  run ended: crashed after 5s, 2 in flight, 1 again  ",
+		"web 4001  the run before died after 10 s, 3 in flight  ", "web 4002  the run before died after 5.0 s, 2 in flight: panic: oh  ",
+		"web 4002: sessions cut again: 1  ", "web 4002: suspects dropped: 9 sessions, more than 8  ", "web 4002: session suspected after 2 deaths  ",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
+	for _, c := range tl.chains {
+		for _, e := range c.Events {
+			if e.Kind == kindFailure {
+				t.Errorf("a failure: %s", e.Text)
+			}
+		}
+	}
+}
+
 // What a real ledger and a real lock write, lines and table, is understood.
 func TestRealLedger(t *testing.T) {
 	var out bytes.Buffer

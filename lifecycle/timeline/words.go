@@ -26,6 +26,9 @@ var words = map[string]eventKind{
 	"abandoned step returned": kindStep,
 	"drain ended":             drainOver,
 	"sessions cut again":      kindStep,
+	"run died":                kindWait, // as "restart wait": of the process before, so it is no failure of this one
+	"session suspected":       kindStep,
+	"suspects dropped":        kindStep,
 	"task failed":             kindFailure,
 	"tasks left":              kindFailure,
 	"panic":                   kindFailure,
@@ -98,6 +101,14 @@ func (l *line) text(kind eventKind) string {
 	if l.rule != nil {
 		return l.quote(kind, why)
 	}
+	switch l.msg {
+	case "run died":
+		return say("the run before died", " after %s", a["ran"], ", %s in flight", a["sessions"], ": %s", why)
+	case "session suspected":
+		return say("session suspected", " after %s deaths", a["deaths"])
+	case "suspects dropped":
+		return say(l.msg, ": %s sessions", a["sessions"], ", more than %s", a["most"])
+	}
 	switch kind {
 	case kindOrder:
 		to := cmp.Or(l.of, l.session)
@@ -123,7 +134,7 @@ func (l *line) text(kind eventKind) string {
 		case l.signal != "":
 			return "killed by " + l.signal
 		case l.msg == "run ended":
-			return say(l.msg+": "+l.status, " after %s", a["lasted"], ", cut %s", strings.TrimPrefix(a["cut"], "0"))
+			return say(l.msg+": "+l.status, " after %s", a["lasted"], ", %s", a["inflight"], ", cut %s", strings.TrimPrefix(a["cut"], "0"))
 		}
 		return say("exited with status "+cmp.Or(l.status, "?"), ": %s", why)
 	case kindWait:
