@@ -5,17 +5,19 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/rand"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -25,22 +27,133 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/evenkeel-go/evenkeel/lifecycle"
+	"github.com/evenkeel-go/evenkeel/lifecycle/stoptest"
 )
 
-func TestMain(m *testing.M) {
-	if os.Getenv("EVENKEEL_GATEWAY") != "" {
-		main()
-		return
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var lives = flag.Int("lives", 8, "how often TestStops stops the gateway; 0 means each moment once")
+
+// The gateway stops well at each moment. A listener that reconnects gets each message that
+// was acknowledged, once and in order.
+func TestStops(t *testing.T) {
+	var acknowledged sync.Map // the texts that the listener has not got yet
+	post := func(ctx context.Context, addr string) (text string, err error) {
+		text = rand.Text()
+		err = stoptest.Post("/messages", "application/x-www-form-urlencoded", "text="+text).Do(ctx, addr)
+		if err == nil {
+			acknowledged.Store(text, true)
+		}
+		return text, err
 	}
-	goleak.VerifyTestMain(m)
+	last := int64(0)
+	stoptest.Run(t, stoptest.Program{
+		Args:  []string{"-addr", "{addr}", "-admin", "{admin}", "-state", "{dir}", "-settle", "100ms"},
+		Ready: "http://{admin}/readyz",
+		Load: []stoptest.Load{
+			{Name: "POST /messages", Do: func(ctx context.Context, addr string) error { _, err := post(ctx, addr); return err }},
+			stoptest.Events("/events", ""),
+			{Name: "WebSocket /socket", Do: sockets(t), Stream: true},
+		},
+		Acknowledged: func(ctx context.Context, l *stoptest.Life) error {
+			newest, err := post(ctx, l.Addr)
+			if err != nil {
+				return err
+			}
+			err = listen(ctx, l.Addr, last, func(m message) (more bool) {
+				if m.ID != last+1 {
+					t.Errorf("events: message %d follows message %d", m.ID, last)
+				}
+				last = m.ID
+				acknowledged.Delete(m.Text)
+				return m.Text != newest
+			})
+			acknowledged.Range(func(text, _ any) bool { err = fmt.Errorf("message %s is missing", text); return false })
+			return err
+		},
+		Lives: *lives,
+		Start: 6 * time.Minute, // the ledger waits up to 5 minutes, as kills look like a crash loop
+	})
 }
 
-// A gateway is a process and its address, which the next process gets too.
-type gateway struct {
-	t    *testing.T
-	addr string
-	cmd  *exec.Cmd
-	log  *strings.Builder
+// sockets returns a client that reads messages until the server says that it restarts. It
+// begins after those that were read before.
+func sockets(t *testing.T) func(ctx context.Context, addr string) error {
+	var read atomic.Int64
+	return func(ctx context.Context, addr string) error {
+		last := read.Load()
+		c, _, err := websocket.Dial(ctx, fmt.Sprintf("ws://%s/socket?after=%d", addr, last), nil)
+		if err != nil {
+			return err
+		}
+		defer c.CloseNow()
+		for {
+			var m message
+			switch err := wsjson.Read(ctx, c, &m); {
+			case websocket.CloseStatus(err) == websocket.StatusServiceRestart:
+				return nil
+			case err != nil:
+				return err
+			case m.ID != last+1:
+				t.Errorf("socket: message %d follows message %d", m.ID, last)
+			}
+			last = m.ID
+			read.Store(last)
+			stoptest.Admitted(ctx)
+		}
+	}
+}
+
+// listen reads server-sent events after an id until the stream ends or heard returns false.
+func listen(ctx context.Context, addr string, after int64, heard func(message) (more bool)) error {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/events", nil)
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Last-Event-ID", strconv.FormatInt(after, 10))
+	answer, err := new(http.Transport).RoundTrip(r)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	var m message
+	lines := bufio.NewScanner(answer.Body)
+	for lines.Scan() {
+		if id, ok := strings.CutPrefix(lines.Text(), "id: "); ok {
+			m.ID, err = strconv.ParseInt(id, 10, 64)
+		}
+		if data, ok := strings.CutPrefix(lines.Text(), "data: "); ok && err == nil {
+			if m.Text, err = strconv.Unquote(data); err == nil && !heard(m) {
+				return nil
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return lines.Err()
+}
+
+// Nothing of the program runs on when run returns.
+func TestNothingLeft(t *testing.T) {
+	addr, admin, state := freeAddr(t), freeAddr(t), t.TempDir()
+	ctx := lifecycle.VerifyNone(t)
+	done := make(chan error, 1)
+	go func() { done <- run(addr, admin, state, 0, slog.New(slog.NewTextHandler(io.Discard, nil))) }()
+	for begin := time.Now(); stoptest.Get("http://"+admin+"/readyz").Do(ctx, "") != nil; time.Sleep(10 * time.Millisecond) {
+		if time.Since(begin) > 20*time.Second {
+			t.Fatal("not ready")
+		}
+	}
+	stop := sync.OnceFunc(func() { syscall.Kill(os.Getpid(), syscall.SIGTERM) })
+	err := stoptest.Post("/messages", "application/x-www-form-urlencoded", "text=hello").Do(ctx, addr) // ready means that it listens
+	if err == nil {
+		err = listen(ctx, addr, 0, func(message) bool { stop(); return true })
+	}
+	stop()
+	if err := errors.Join(err, <-done); err != nil {
+		t.Error(err)
+	}
 }
 
 func freeAddr(t *testing.T) string {
@@ -50,168 +163,4 @@ func freeAddr(t *testing.T) string {
 	}
 	defer l.Close()
 	return l.Addr().String()
-}
-
-func start(t *testing.T, addr, state string) *gateway {
-	admin := freeAddr(t)
-	g := &gateway{t, addr, exec.Command(os.Args[0], "-addr", addr, "-admin", admin, "-state", state, "-settle", "100ms"), new(strings.Builder)}
-	g.cmd.Env = append(os.Environ(), "EVENKEEL_GATEWAY=1", "GORACE=atexit_sleep_ms=0")
-	g.cmd.Stderr = g.log
-	if err := g.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { g.cmd.Process.Kill() })
-	ready(t, admin)
-	return g
-}
-
-func ready(t *testing.T, addr string) {
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if r, err := client.Get("http://" + addr + "/readyz"); err == nil {
-			r.Body.Close()
-			if r.StatusCode == http.StatusOK {
-				return
-			}
-		}
-	}
-	t.Fatal("not ready")
-}
-
-// stop ends the process well.
-func (g *gateway) stop() {
-	g.cmd.Process.Signal(syscall.SIGTERM)
-	late := time.AfterFunc(20*time.Second, func() { g.cmd.Process.Kill() })
-	defer late.Stop()
-	if err := g.cmd.Wait(); err != nil {
-		g.t.Errorf("%v:\n%s", err, g.log)
-	}
-}
-
-var client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-
-func post(t *testing.T, addr string, n int) {
-	r, err := client.PostForm("http://"+addr+"/messages", url.Values{"text": {strconv.Itoa(n)}})
-	if err != nil {
-		t.Error(err)
-		return
-	}
-	defer r.Body.Close()
-	if r.StatusCode != http.StatusCreated {
-		t.Error(r.Status)
-	}
-}
-
-// events reads server-sent events until the stream ends, and returns the last id
-// and the texts.
-func events(addr string, after int) (last int, texts []string, err error) {
-	r, err := http.NewRequest(http.MethodGet, "http://"+addr+"/events?session=sse", nil)
-	if err != nil {
-		return after, nil, err
-	}
-	r.Header.Set("Last-Event-ID", strconv.Itoa(after))
-	answer, err := client.Do(r)
-	if err != nil {
-		return after, nil, err
-	}
-	defer answer.Body.Close()
-	last = after
-	lines := bufio.NewScanner(answer.Body)
-	for lines.Scan() {
-		if id, ok := strings.CutPrefix(lines.Text(), "id: "); ok {
-			last, _ = strconv.Atoi(id)
-		}
-		if data, ok := strings.CutPrefix(lines.Text(), "data: "); ok {
-			text, err := strconv.Unquote(data)
-			if err != nil {
-				return last, texts, err
-			}
-			texts = append(texts, text)
-		}
-	}
-	return last, texts, lines.Err()
-}
-
-// socket reads messages until the server says that it restarts.
-func socket(ctx context.Context, addr string, after int64) (last int64, texts []string, err error) {
-	last = after
-	c, _, err := websocket.Dial(ctx, fmt.Sprintf("ws://%s/socket?session=ws&after=%d", addr, after), &websocket.DialOptions{HTTPClient: client})
-	if err != nil {
-		return last, nil, err
-	}
-	defer c.CloseNow()
-	for {
-		var m message
-		if err := wsjson.Read(ctx, c, &m); err != nil {
-			return last, texts, err
-		}
-		last, texts = m.ID, append(texts, m.Text)
-	}
-}
-
-// TestRestarts stops the gateway twice under its listeners. They get every message
-// once, in order, and each stream ends well.
-func TestRestarts(t *testing.T) {
-	addr, state := freeAddr(t), t.TempDir()
-	const restarts, each = 3, 20
-	var want, heardSSE, heardWS []string
-	lastSSE, lastWS := 0, int64(0)
-	for i := range restarts {
-		g := start(t, addr, state)
-		sse, ws := make(chan error, 1), make(chan error, 1)
-		go func() {
-			last, texts, err := events(addr, lastSSE)
-			lastSSE, heardSSE = last, append(heardSSE, texts...)
-			sse <- err
-		}()
-		go func() {
-			last, texts, err := socket(t.Context(), addr, lastWS)
-			lastWS, heardWS = last, append(heardWS, texts...)
-			ws <- err
-		}()
-		for j := range each {
-			post(t, addr, i*each+j)
-			want = append(want, strconv.Itoa(i*each+j))
-		}
-		time.Sleep(100 * time.Millisecond)
-		begin := time.Now()
-		g.stop()
-		if took := time.Since(begin); took > 10*time.Second {
-			t.Errorf("stopped after %v", took)
-		}
-		if err := <-sse; err != nil {
-			t.Error("events:", err)
-		}
-		if err := <-ws; websocket.CloseStatus(err) != websocket.StatusServiceRestart {
-			t.Error("socket:", err)
-		}
-	}
-	if got := strings.Join(heardSSE, " "); got != strings.Join(want, " ") {
-		t.Error("events:", got)
-	}
-	if got := strings.Join(heardWS, " "); got != strings.Join(want, " ") {
-		t.Error("socket:", got)
-	}
-}
-
-// TestNothingLeft runs the program inside the test.
-func TestNothingLeft(t *testing.T) {
-	addr, admin, state := freeAddr(t), freeAddr(t), t.TempDir()
-	lifecycle.VerifyNone(t)
-	done := make(chan error, 1)
-	go func() { done <- run(addr, admin, state, 0, slog.New(slog.NewTextHandler(io.Discard, nil))) }()
-	ready(t, admin)
-	heard := make(chan error, 1)
-	go func() {
-		_, texts, err := events(addr, 0)
-		if err == nil && len(texts) != 1 {
-			err = errors.New("heard " + strings.Join(texts, " "))
-		}
-		heard <- err
-	}()
-	post(t, addr, 1)
-	time.Sleep(100 * time.Millisecond)
-	syscall.Kill(os.Getpid(), syscall.SIGTERM)
-	if err := errors.Join(<-done, <-heard); err != nil {
-		t.Error(err)
-	}
 }

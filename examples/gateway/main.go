@@ -16,6 +16,7 @@ import (
 	"expvar"
 	"flag"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/pprof"
 	"os"
@@ -44,17 +45,23 @@ func run(addr, admin, state string, settle time.Duration, log *slog.Logger) erro
 
 	ledger := restart.Ledger{Path: filepath.Join(state, "ledger"), Policy: restart.Policy{Logger: log}}
 	var messages store
+	var listener net.Listener
 	g := lifecycle.Group{Logger: log, Notify: lifecycle.Systemd}
 	g.Start = func(ctx context.Context) error {
 		if err := ledger.Begin(ctx); err != nil { // waits if this process keeps failing
 			return err
 		}
-		return messages.open(ctx, filepath.Join(state, "messages.db"))
+		if err := messages.open(ctx, filepath.Join(state, "messages.db")); err != nil {
+			return err
+		}
+		var err error
+		listener, err = new(net.ListenConfig).Listen(ctx, "tcp", addr) // before /readyz says yes
+		return err
 	}
 
 	var requests drain.Gate
 	web := &drain.Server{
-		HTTP:   &http.Server{Addr: addr, Handler: messages.handler(), ReadHeaderTimeout: 10 * time.Second},
+		HTTP:   &http.Server{Handler: messages.handler(), ReadHeaderTimeout: 10 * time.Second},
 		Settle: settle,
 		Gate:   &requests,
 		Name:   func(r *http.Request) string { return r.URL.Path + " of " + r.FormValue("session") },
@@ -73,7 +80,7 @@ func run(addr, admin, state string, settle time.Duration, log *slog.Logger) erro
 		{Name: "database", Reserve: time.Second, Steps: []drain.Step{drain.Close("messages", &messages)}},
 		{Name: "admin", Reserve: time.Second, Steps: []drain.Step{ops.Step()}},
 	}}
-	g.Go("http", web.ListenAndServe)
+	g.Go("http", func(ctx context.Context) error { return web.Serve(ctx, listener) })
 	g.Go("admin", ops.ListenAndServe)
 	g.Go("prune", restart.Policy{Logger: log}.Wrap(messages.prune))
 	g.Go("watchdog", lifecycle.Watchdog(messages.alive))

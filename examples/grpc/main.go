@@ -1,7 +1,7 @@
 // Grpc is a gRPC server that stops in order: it reports NOT_SERVING, asks its streams
 // to end, finishes what it began, and names what it had to cut.
 //
-//	go -C examples/grpc run . [-addr HOST:PORT]
+//	go -C examples/grpc run . [-addr HOST:PORT] [-settle DURATION]
 package main
 
 import (
@@ -24,6 +24,7 @@ import (
 
 func main() {
 	addr := flag.String("addr", "127.0.0.1:0", "listen on `HOST:PORT`")
+	settle := flag.Duration("settle", 3*time.Second, "how long to serve on after NOT_SERVING, until the load balancer has noticed")
 	flag.Parse()
 	ctx, stop := lifecycle.WithSignals(context.Background()) // first signal drains, second forces, third kills
 	defer stop()
@@ -33,7 +34,7 @@ func main() {
 		os.Exit(1)
 	}
 	fmt.Println("listening on", l.Addr())
-	g := group(l, service{}, 3*time.Second)
+	g := group(l, service{}, *settle)
 	g.Logger = slog.Default()
 	os.Exit(lifecycle.ExitCode(g.Run(ctx)))
 }

@@ -26,7 +26,7 @@ func (service) StreamingOutputCall(r *testpb.StreamingOutputCallRequest, s grpc.
 		select {
 		case <-stopping.Done():
 			return goodbye(s)
-		case <-time.After(time.Second):
+		case <-time.After(100 * time.Millisecond):
 			if err := s.Send(&testpb.StreamingOutputCallResponse{Payload: r.Payload}); err != nil {
 				return err
 			}

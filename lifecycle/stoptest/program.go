@@ -45,6 +45,8 @@ type Program struct {
 
 	// Budget is the time from the first signal to the exit. 0 means 30 s, the grace
 	// period of Kubernetes. Start is the time a life takes to get ready; 0 means 30 s.
+	// A program that waits longer the more often it failed needs more: to such a program
+	// the lives that are killed or forced look like a crash loop.
 	Budget, Start time.Duration
 
 	// Signals ask for an orderly stop. Nil means SIGTERM and SIGINT. Others are sent only
