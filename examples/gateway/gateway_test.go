@@ -193,6 +193,47 @@ func TestRestarts(t *testing.T) {
 	}
 }
 
+// TestSuspect kills the gateway twice under a listener, and under others that are not
+// connected both times. The third gateway refuses that listener alone, and logs it once.
+func TestSuspect(t *testing.T) {
+	addr, state := freeAddr(t), t.TempDir()
+	for i := range 2 {
+		g := start(t, addr, state)
+		for _, session := range []string{"always", fmt.Sprint("only ", i)} {
+			if r := ask(t, addr, session); r.StatusCode != http.StatusOK {
+				t.Fatal(r.Status)
+			}
+		}
+		g.cmd.Process.Kill()
+		g.cmd.Wait()
+	}
+	g := start(t, addr, state)
+	for range 3 {
+		if r := ask(t, addr, "always"); r.StatusCode != http.StatusServiceUnavailable || r.Header.Get("Retry-After") == "" {
+			t.Error(r.Status, r.Header)
+		}
+	}
+	for _, session := range []string{"only 0", "only 1", "new", ""} {
+		if r := ask(t, addr, session); r.StatusCode != http.StatusOK {
+			t.Error(session, r.Status)
+		}
+	}
+	g.stop()
+	if log := g.log.String(); strings.Count(log, "session suspected") != 1 || !strings.Contains(log, `"session":"always"`) {
+		t.Error(log)
+	}
+}
+
+// ask opens a stream of events, which stays open until the test ends.
+func ask(t *testing.T, addr, session string) *http.Response {
+	r, err := client.Get("http://" + addr + "/events?" + url.Values{"session": {session}}.Encode())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Body.Close() })
+	return r
+}
+
 // TestNothingLeft runs the program inside the test.
 func TestNothingLeft(t *testing.T) {
 	addr, admin, state := freeAddr(t), freeAddr(t), t.TempDir()
