@@ -25,6 +25,9 @@ func (t *tracker) changed(c net.Conn, state http.ConnState) {
 	own := tracked(c)
 	if own != nil {
 		before := http.ConnState(own.state.Swap(int32(state)))
+		if state == http.StateIdle || state == http.StateClosed {
+			own.answered()
+		}
 		if before != http.StateNew && (state == http.StateActive || state == http.StateIdle) {
 			return // this happens twice for each request: too often to take the lock
 		}
@@ -196,6 +199,11 @@ type conn struct {
 	state   atomic.Int32            // its latest http.ConnState
 	visit   *visit                  // of the HTTP/1 request under way; nil if it is exempt
 
+	// Of the HTTP/1 request whose handler has returned: what still records it; slot is 0
+	// if nothing does. Used by its goroutine only, as visit is.
+	recorder Recorder
+	slot     uint32
+
 	// Guarded by tracker.mu, for a hijacked connection until its Close:
 	outer net.Conn // as http.Server knows it
 	held  *visit
@@ -204,6 +212,23 @@ type conn struct {
 type connKey struct{}
 
 func (c *conn) tracked() *conn { return c }
+
+// handled ends the stay of v at c. http.Server writes the last part of the answer only
+// now. If the process died before, the client would be cut, so v stays recorded.
+func (c *conn) handled(v *visit) {
+	c.visit = nil
+	if v.slot != 0 && http.ConnState(c.state.Load()) != http.StateHijacked {
+		c.recorder, c.slot, v.slot = v.gate.Recorder, v.slot, 0
+	}
+}
+
+// answered is called when http.Server has written the answer, or has given up.
+func (c *conn) answered() {
+	if c.slot != 0 {
+		c.recorder.Leave(c.slot)
+		c.slot = 0
+	}
+}
 
 func plain(c net.Conn) net.Conn {
 	if tc, ok := c.(*tls.Conn); ok {

@@ -43,7 +43,8 @@ type Recorder interface {
 	Enter(session string) (slot uint32)
 
 	// Leave is called once for each slot that is not 0, when the work leaves: before a
-	// Drain that waits for it returns.
+	// Drain that waits for it returns. For an HTTP/1 request of a [Server] it is called
+	// later, when its answer is written.
 	Leave(slot uint32)
 }
 

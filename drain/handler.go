@@ -57,7 +57,7 @@ func (s *Server) handle(next http.Handler, w http.ResponseWriter, r *http.Reques
 	}
 	if c != nil && r.ProtoMajor == 1 {
 		c.visit = v
-		defer func() { c.visit = nil }()
+		defer c.handled(v)
 	}
 	in := r.WithContext(&v.entry)
 	defer func() { r.MultipartForm = in.MultipartForm }() // http.Server removes its temporary files, from r

@@ -1,16 +1,19 @@
 package drain_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/evenkeel-go/evenkeel/drain"
@@ -208,6 +211,54 @@ func TestRecorderServer(t *testing.T) {
 	if want := 4; b.seen != want {
 		t.Errorf("%d requests recorded, want %d", b.seen, want)
 	}
+}
+
+// one is a listener of the connections in a channel.
+type one chan net.Conn
+
+func (o one) Accept() (net.Conn, error) {
+	if c, ok := <-o; ok {
+		return c, nil
+	}
+	return nil, net.ErrClosed
+}
+func (o one) Close() error   { return nil }
+func (o one) Addr() net.Addr { return &net.UnixAddr{Net: "unix"} }
+
+// The handler has returned, but the client does not have the end of the answer: if the
+// process died now, the session would be cut.
+func TestRecorderAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var gate drain.Gate
+		b := newBook(t, &gate)
+		web := &drain.Server{Gate: &gate, Session: func(r *http.Request) string { return r.URL.Path }, HTTP: &http.Server{
+			Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "hello") }),
+		}}
+		ours, theirs := net.Pipe() // a write waits for its reader
+		conns := make(one, 1)
+		conns <- theirs
+		served := make(chan error, 1)
+		go func() { served <- web.Serve(t.Context(), conns) }()
+		for range 2 {
+			fmt.Fprint(ours, "GET /user HTTP/1.1\r\nHost: x\r\n\r\n")
+			synctest.Wait()
+			if got := b.lists(); !slices.Equal(got, []string{"/user"}) {
+				t.Errorf("before the answer, the recorder has %v", got)
+			}
+			if _, err := http.ReadResponse(bufio.NewReader(ours), nil); err != nil {
+				t.Error(err)
+			}
+			synctest.Wait()
+			if got := b.lists(); len(got) > 0 {
+				t.Errorf("after the answer, the recorder has %v", got)
+			}
+		}
+		close(conns)
+		if err := web.Step().Stop(t.Context()); err != nil {
+			t.Error(err)
+		}
+		<-served // with what Accept returned
+	})
 }
 
 // Requests that arrive through Handler are recorded once, and not if they are refused.

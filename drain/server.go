@@ -84,6 +84,10 @@ type Server struct {
 	// Session returns the session that a request belongs to, such as a user's id, or
 	// "" if it has none. The gate's Recorder gets it, and Gate.Cut returns it in place
 	// of the name. Nil means that no request has a session.
+	//
+	// The Recorder has an HTTP/1 request until its answer is written, and for an instant
+	// longer. It has an HTTP/2 request until its handler returns. If the process dies
+	// then, the end of that answer is lost unrecorded.
 	Session func(*http.Request) string
 
 	// Gate admits the requests. Set it to share it with other work or to read

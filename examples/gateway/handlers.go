@@ -20,6 +20,20 @@ func (s *store) handler() http.Handler {
 	return mux
 }
 
+func session(r *http.Request) string { return r.URL.Query().Get("session") }
+
+// refuse refuses the sessions that were in flight each time the process died.
+func refuse(suspect func(session string) bool, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if suspect(session(r)) {
+			w.Header().Set("Retry-After", "600") // restart.Policy.Stable
+			http.Error(w, "this session was in flight at the last crashes", http.StatusServiceUnavailable)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 func (s *store) post(w http.ResponseWriter, r *http.Request) {
 	id, err := s.add(r.Context(), r.FormValue("text"))
 	if err != nil {

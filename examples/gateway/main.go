@@ -5,7 +5,8 @@
 //	curl -d 'text=hello' localhost:8080/messages
 //	curl localhost:8080/events
 //
-// At a SIGTERM every listener gets a goodbye, reconnects, and gets what it missed.
+// At a SIGTERM every listener gets a goodbye, reconnects, and gets what it missed. If the
+// process keeps dying, the session that was in flight each time is refused for a while.
 // Probes, metrics and profiles use a second port, which closes last:
 //
 //	curl localhost:8081/readyz
@@ -44,6 +45,7 @@ func run(addr, admin, state string, settle time.Duration, log *slog.Logger) erro
 	defer stop()
 
 	ledger := restart.Ledger{Path: filepath.Join(state, "ledger"), Policy: restart.Policy{Logger: log}}
+	box := ledger.Box() // who is in flight, in case the process dies
 	var messages store
 	var listener net.Listener
 	g := lifecycle.Group{Logger: log, Notify: lifecycle.Systemd}
@@ -59,12 +61,12 @@ func run(addr, admin, state string, settle time.Duration, log *slog.Logger) erro
 		return err
 	}
 
-	var requests drain.Gate
+	requests := drain.Gate{Recorder: box}
 	web := &drain.Server{
-		HTTP:   &http.Server{Handler: messages.handler(), ReadHeaderTimeout: 10 * time.Second},
-		Settle: settle,
-		Gate:   &requests,
-		Name:   func(r *http.Request) string { return r.URL.Path + " of " + r.FormValue("session") },
+		HTTP:    &http.Server{Handler: refuse(box.Suspect, messages.handler()), ReadHeaderTimeout: 10 * time.Second},
+		Settle:  settle,
+		Gate:    &requests,
+		Session: session,
 	}
 
 	private := http.NewServeMux()

@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/evenkeel-go/evenkeel/drain"
 	"github.com/evenkeel-go/evenkeel/lifecycle"
+	"github.com/evenkeel-go/evenkeel/restart"
 )
 
 // gatewayAfter is the gateway on evenkeel. SIGTERM ends the session streams with
@@ -17,21 +20,50 @@ func (r role) gatewayAfter(log *slog.Logger) int {
 	ctx, stop := lifecycle.WithSignals(context.Background())
 	defer stop()
 
-	g := lifecycle.Group{Logger: log}
-	web := &drain.Server{HTTP: &http.Server{Addr: r.Addr, Handler: r.routes(log, g.Readyz)}}
+	// How long a session is suspected does not scale: it must outlast the replay.
+	ledger := restart.Ledger{Path: filepath.Join(r.Dir, "ledger"), Policy: restart.Policy{Min: r.scaled(restartMin), Max: r.scaled(restartMax), Logger: log}}
+	box := ledger.Box()
+	g := lifecycle.Group{Logger: log, Start: ledger.Begin}
+	requests := drain.Gate{Recorder: box}
+	web := &drain.Server{
+		HTTP:    &http.Server{Addr: r.Addr, Handler: refuse(box.Suspect, r.routes(log, g.Readyz))},
+		Gate:    &requests,
+		Session: sessionOf,
+	}
 	g.Drain = drain.Plan{Budget: r.scaled(drainBudget), Phases: []drain.Phase{
 		{Name: "answers", Timeout: r.scaled(answersEnd), Steps: []drain.Step{web.Step()}},
 		{Name: "tasks", Steps: []drain.Step{g.Step()}},
 	}}
 	g.Go("http", web.ListenAndServe)
-	return lifecycle.ExitCode(g.Run(ctx))
+	err := g.Run(ctx)
+	ledger.End(err, requests.Cut()...)
+	return lifecycle.ExitCode(err)
+}
+
+func sessionOf(req *http.Request) string { return req.URL.Query().Get("id") }
+
+// refuse refuses the sessions that were in flight each time the gateway died.
+func refuse(suspect func(session string) bool, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if suspect(sessionOf(req)) {
+			w.Header().Set("Retry-After", "600") // restart.Policy.Stable
+			http.Error(w, "this session was in flight at the last crashes", http.StatusServiceUnavailable)
+			return
+		}
+		next.ServeHTTP(w, req)
+	})
 }
 
 // routes returns what the gateway serves. It is the same in both worlds.
 func (r role) routes(log *slog.Logger, ready http.HandlerFunc) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/readyz", ready)
-	mux.HandleFunc("/session", func(w http.ResponseWriter, req *http.Request) { session(log, w, req) })
+	mux.HandleFunc("/session", func(w http.ResponseWriter, req *http.Request) {
+		if r.Poison != "" && sessionOf(req) == r.Poison {
+			die()
+		}
+		session(log, w, req)
+	})
 	mux.HandleFunc("/answer", func(w http.ResponseWriter, req *http.Request) { r.answer(log, w, req) })
 	return mux
 }
@@ -77,6 +109,14 @@ func (r role) answer(log *slog.Logger, w http.ResponseWriter, req *http.Request)
 	}
 	send(w, "done")
 	log.Info("response ended")
+}
+
+// die ends the process as a crash in C code or the kernel's OOM killer does.
+func die() {
+	if p, err := os.FindProcess(os.Getpid()); err == nil {
+		p.Kill()
+	}
+	select {} // until the signal has arrived
 }
 
 func send(w http.ResponseWriter, event string) {

@@ -54,6 +54,25 @@ func TestIncident(t *testing.T) {
 	}
 }
 
+// A session kills the gateway on sight. It goes on before; after, there is no third death.
+func TestKill(t *testing.T) {
+	if !supported {
+		t.Skip("skipped: processes cannot be sent signals here")
+	}
+	if runtime.GOOS != "linux" && runtime.GOOS != "darwin" {
+		t.Skip("skipped: there is no black box on this system")
+	}
+	dir := t.TempDir()
+	var out, errs bytes.Buffer
+	if status := run([]string{"-kill", "-scale", "120", "-out", dir}, &out, &errs); status != 0 {
+		t.Errorf("exit status %d\n%s%s", status, &out, &errs)
+		for _, name := range []string{"before.jsonl", "after.jsonl"} {
+			lines, _ := os.ReadFile(filepath.Join(dir, name))
+			t.Logf("%s\n%s", name, lines)
+		}
+	}
+}
+
 func TestArguments(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {

@@ -1,7 +1,8 @@
 // Incident replays the outage of incident.md on real processes, twice: before, with
 // the programs as they were then, and after, with the same programs on evenkeel. It
 // prints a table of what both worlds did to the user, and writes a page for each that
-// shows what caused what. Its exit status is 0 only if both show what they must.
+// shows what caused what. Its exit status is 0 only if both show what they must. With
+// -kill no signal stops the gateway: a session kills it, again and again.
 //
 // schedule.go is the data. gateway.go and cli.go are the programs to copy from,
 // before.go those not to.
@@ -40,6 +41,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	scale := flags.Float64("scale", 60, "how many times faster than the incident's 12 minutes, 120 at most")
 	verbose := flags.Bool("v", false, "show the log lines of all processes")
 	dir := flags.String("out", "", "keep the log lines in this `folder`, as before.jsonl and after.jsonl, and the pages; without it these are in a new temporary one")
+	kill := flags.Bool("kill", false, "replay the worst form: nothing asks the gateway to stop, a session kills it again and again")
 	refuse := func(format string, args ...any) int {
 		fmt.Fprintf(stderr, "incident: "+format+"\n", args...)
 		return 2
@@ -66,7 +68,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 
 	ctx, stop := lifecycle.WithSignals(context.Background())
 	defer stop()
-	r := role{Scale: *scale}
+	r, events, judge := role{Scale: *scale}, schedule, compare
+	if *kill {
+		r.Poison, events, judge = poison, killing, compareKills
+	}
 	var worlds []*world
 	for _, name := range []string{"before", "after"} {
 		r.World = name
@@ -74,7 +79,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		if *verbose {
 			echo = stdout
 		}
-		w := &world{role: r, journal: newJournal(echo), out: stdout}
+		w := &world{role: r, journal: newJournal(echo), events: events, out: stdout}
 		err := w.run(ctx)
 		if ctx.Err() != nil {
 			fmt.Fprintf(stderr, "incident: %v; all processes have ended\n", context.Cause(ctx))
@@ -90,7 +95,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		worlds = append(worlds, w)
 		fmt.Fprintln(stdout)
 	}
-	good := compare(stdout, r, tallied(worlds[0].all()), tallied(worlds[1].all()))
+	good := judge(stdout, r, tallied(worlds[0].all()), tallied(worlds[1].all()))
 	if err := draw(stdout, *dir, worlds); err != nil {
 		fmt.Fprintf(stderr, "incident: %v\n", err)
 		return 1

@@ -16,6 +16,8 @@ type role struct {
 	World   string // before or after
 	Session string // of a cli
 	Addr    string // of the gateway
+	Dir     string // of the gateway's ledger, after
+	Poison  string // the session that the gateway does not survive; "" if none
 	Scale   float64
 }
 

@@ -22,8 +22,9 @@ import (
 type world struct {
 	role
 	*journal
-	out  io.Writer // progress
-	user *slog.Logger
+	events []event
+	out    io.Writer // progress
+	user   *slog.Logger
 
 	ctx     context.Context // its end kills every process
 	procs   errgroup.Group
@@ -47,6 +48,10 @@ var errStuck = errors.New("it does not come")
 
 // run replays the schedule and returns when every process has ended.
 func (w *world) run(ctx context.Context) (err error) {
+	if w.Dir, err = os.MkdirTemp("", "incident-*"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(w.Dir)
 	ctx, cancel := context.WithCancel(ctx)
 	w.ctx = ctx
 	w.clis = make(map[string]*process)
@@ -62,11 +67,11 @@ func (w *world) run(ctx context.Context) (err error) {
 		return err
 	}
 	begin := time.Now()
-	for _, e := range schedule {
+	for _, e := range w.events {
 		if err := w.await(e); err != nil {
 			return fmt.Errorf("%s world: %s %s: waiting for %s: %w", w.World, e.at, e.who, e.when, err)
 		}
-		if err := sleepUntil(ctx, begin.Add(w.scaled(e.after()))); err != nil {
+		if err := sleepUntil(ctx, begin.Add(w.scaled(e.after(w.events[0])))); err != nil {
 			return err
 		}
 		done, err := w.do(e)
@@ -82,7 +87,11 @@ func (w *world) run(ctx context.Context) (err error) {
 func (w *world) end() error {
 	ctx, cancel := context.WithTimeoutCause(w.ctx, w.stuck(), errStuck)
 	defer cancel()
-	if err := w.wait(ctx, has(line{Msg: "answered", Session: w.current})); err != nil {
+	last := has(line{Msg: "answered", Session: w.current})
+	if w.Poison != "" && w.World == "before" {
+		last = func(ls []line) bool { return deaths(ls) >= manyDeaths } // it does not arrive
+	}
+	if err := w.wait(ctx, last); err != nil {
 		return fmt.Errorf("%s world: waiting for the last answer: %w", w.World, err)
 	}
 	for _, p := range w.clis {
@@ -130,6 +139,8 @@ func (w *world) await(e event) error {
 		return w.wait(ctx, func(ls []line) bool { return w.streaming(ls, who) || has(line{Msg: "answered", Session: who})(ls) })
 	case ready:
 		return w.wait(ctx, gatewayReady)
+	case killed:
+		return w.wait(ctx, func(ls []line) bool { return deaths(ls) >= 2 })
 	case reacted:
 		cut := has(line{Msg: "cut", Session: who, Kind: "answer"})
 		return w.wait(ctx, func(ls []line) bool {

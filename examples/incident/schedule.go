@@ -12,6 +12,8 @@ const (
 	longestAnswer = 150 * time.Second      // how long one is streamed: longer than the user ever waited for a cut one
 	answersEnd    = 240 * time.Second      // the gateway's timeout for answers, after; a tenth of it is kept for force
 	drainBudget   = 260 * time.Second      // for all of its drain, after
+	restartMin    = 1 * time.Second        // the gateway's own delay after its first death, after
+	restartMax    = 5 * time.Minute        // and its longest
 	retryDelay    = 1 * time.Second        // a CLI's first, after; before there was none
 	restartDelay  = 100 * time.Millisecond // the supervisor's on failure, in real time: systemd's default RestartSec
 )
@@ -39,6 +41,7 @@ const (
 	replied   state = "streaming or answered"
 	ready     state = "gateway ready"
 	reacted   state = "cut and gateway ready, or gateway draining"
+	killed    state = "gateway killed twice"
 )
 
 const gateway = "gateway"
@@ -68,9 +71,19 @@ var schedule = []event{
 	{"23:02:44", "230244", ask, connected, "recovered"},
 }
 
+// The worst form, of -kill. No signal asks the gateway to stop: a session kills it, and
+// reconnects at once.
+const poison = "225211"
+
+var killing = []event{
+	{"22:52:11", poison, start, ready, "User's first reconnect attempt, which crashes the gateway"},
+	{"22:56:42", "225642", start, killed, "Another user's session"},
+	{"22:56:42", "225642", ask, none, `typed "hi"`},
+}
+
 // after returns when the event happens, from the first one on.
-func (e event) after() time.Duration {
-	return clock(e.at).Sub(clock(schedule[0].at))
+func (e event) after(first event) time.Duration {
+	return clock(e.at).Sub(clock(first.at))
 }
 
 func clock(s string) time.Time {

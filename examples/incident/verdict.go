@@ -20,6 +20,9 @@ type tally struct {
 	longest    time.Duration  // wait of one session that got its answer
 	slowest    time.Duration  // restart job, from the order until the gateway was ready
 	bad        []string       // processes that were asked to stop and did not exit with 0
+	deaths     int            // of the gateway, unasked, by a signal; bad has them too
+	named      []string       // sessions that it suspected
+	namedAt    int            // deaths before it named the first one; 0 if it named none
 }
 
 // tallied returns the tally of lines, which include the exit statuses.
@@ -84,7 +87,15 @@ func tallied(lines []line) tally {
 				t.slowest = max(t.slowest, l.Time.Sub(restart))
 				restart = time.Time{}
 			}
+		case "session suspected":
+			if len(t.named) == 0 {
+				t.namedAt = t.deaths
+			}
+			t.named = append(t.named, l.Session)
 		case "exited":
+			if l.died() {
+				t.deaths++
+			}
 			if l.Status != 0 {
 				who := strings.TrimSpace(l.Of + " " + l.Session)
 				t.bad = append(t.bad, fmt.Sprintf("%s: exit status %d %s", who, l.Status, l.Signal))
@@ -106,34 +117,53 @@ func (t tally) mostCuts() (most int) {
 	return most
 }
 
+// died reports whether l is about a gateway that a signal ended, unasked.
+func (l line) died() bool {
+	return l.Msg == "exited" && l.Of == gateway && l.Who == "supervisor" && !l.Asked && l.Signal != ""
+}
+
+// A table prints both worlds side by side.
+type table struct {
+	*tabwriter.Writer
+	good bool // each row shows what it must
+}
+
+func newTable(out io.Writer) *table {
+	t := &table{tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight), true}
+	fmt.Fprintf(t, "%-36s\tbefore\tmust be\tafter\tmust be\t\t\n", "")
+	return t
+}
+
+func (t *table) row(what, b, bMust, a, aMust string, ok bool) {
+	verdict := "ok"
+	if !ok {
+		verdict, t.good = "NO", false
+	}
+	fmt.Fprintf(t, "%-36s\t%s\t%s\t%s\t%s\t%s\t\n", what, b, bMust, a, aMust, verdict)
+}
+
+// number is a row of what must not happen after.
+func (t *table) number(what string, b, a, least int) {
+	t.row(what, fmt.Sprint(b), fmt.Sprintf("%d or more", least), fmt.Sprint(a), "0", b >= least && a == 0)
+}
+
+// seconds returns a time of the incident's own.
+func (r role) seconds(d time.Duration) string { return fmt.Sprintf("%.0f s", d.Seconds()*r.Scale) }
+
 // compare prints both worlds side by side, and reports whether each shows what
 // it must.
 func compare(out io.Writer, r role, before, after tally) bool {
-	all := true
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	row := func(what, b, bMust, a, aMust string, ok bool) {
-		verdict := "ok"
-		if !ok {
-			verdict, all = "NO", false
-		}
-		fmt.Fprintf(w, "%-36s\t%s\t%s\t%s\t%s\t%s\t\n", what, b, bMust, a, aMust, verdict)
-	}
-	number := func(what string, b, a, least int) {
-		row(what, fmt.Sprint(b), fmt.Sprintf("%d or more", least), fmt.Sprint(a), "0", b >= least && a == 0)
-	}
-	// Times are the incident's own.
-	seconds := func(d time.Duration) string { return fmt.Sprintf("%.0f s", d.Seconds()*r.Scale) }
-	fmt.Fprintf(w, "%-36s\tbefore\tmust be\tafter\tmust be\t\t\n", "")
-	number("failed sessions", len(before.failed), len(after.failed), 2)
-	number("cut streams", before.cut, after.cut, 2)
-	number("most cuts of one session", before.mostCuts(), after.mostCuts(), 2)
-	row("gateway restarts", fmt.Sprint(before.restarts), "2 or more", fmt.Sprint(after.restarts), "as many", before.restarts >= 2 && after.restarts == before.restarts)
-	number("streams not closed", before.streams, after.streams, streams)
-	number("tasks that did not end", before.tasks, after.tasks, tasks)
-	row("processes that ended badly", fmt.Sprint(len(before.bad)), "", fmt.Sprint(len(after.bad)), "0", len(after.bad) == 0)
-	row("user without an answer", seconds(before.unanswered), "", seconds(after.unanswered), "", true)
+	w := newTable(out)
+	w.number("failed sessions", len(before.failed), len(after.failed), 2)
+	w.number("cut streams", before.cut, after.cut, 2)
+	w.number("most cuts of one session", before.mostCuts(), after.mostCuts(), 2)
+	w.row("gateway restarts", fmt.Sprint(before.restarts), "2 or more", fmt.Sprint(after.restarts), "as many", before.restarts >= 2 && after.restarts == before.restarts)
+	w.number("streams not closed", before.streams, after.streams, streams)
+	w.number("tasks that did not end", before.tasks, after.tasks, tasks)
+	w.row("processes that ended badly", fmt.Sprint(len(before.bad)), "", fmt.Sprint(len(after.bad)), "0", len(after.bad) == 0)
+	w.row("user without an answer", r.seconds(before.unanswered), "", r.seconds(after.unanswered), "", true)
 	bound := r.scaled(longestAnswer) + min(after.slowest, r.scaled(drainBudget)) // the longest answer plus one restart
-	row("longest wait for one answer", seconds(before.longest), "", seconds(after.longest), "up to "+seconds(bound), after.longest <= bound)
+	w.row("longest wait for one answer", r.seconds(before.longest), "", r.seconds(after.longest), "up to "+r.seconds(bound), after.longest <= bound)
 	w.Flush()
 	for _, t := range []struct {
 		world string
@@ -146,5 +176,5 @@ func compare(out io.Writer, r role, before, after tally) bool {
 			fmt.Fprintf(out, "%s: %s\n", t.world, b)
 		}
 	}
-	return all
+	return w.good
 }

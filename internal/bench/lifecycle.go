@@ -269,7 +269,7 @@ var checks = []check{
 	{"overrun of 1 s, a Logger that blocks", overrun(20*time.Millisecond, mute)},
 	{"bytes of an idle function, against suture", idles},
 	{"decision over a full ring, against decoding it", decision},
-	{"black box: entry and leave on one core, allocations", boxEntry},
+	{"black box: an entry into a gate, against without it", boxEntry},
 	{"black box: waits for a lock in a parallel run", boxLocks},
 	{"black box: size of a full one's file", boxFile},
 }
