@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -21,13 +22,20 @@ import (
 // program starts once more. Neither counts as one of the lives.
 //
 // The error is one of p or of the rehearsal, or the cause of ctx. The Result has then what
-// was seen until then. When Check returns, no process that it started runs any more.
+// was seen until then. When Check returns, no process that it started runs any more. If
+// this process is killed, Linux kills the program too, but not the program's children, nor
+// the program of the life whose parent was to be killed. On other systems they run on.
 func Check(ctx context.Context, p Program) (Result, error) {
 	e, err := newEngine(ctx, p)
 	if err != nil {
 		return Result{}, err
 	}
 	defer os.RemoveAll(e.dir)
+	for _, s := range e.Signals {
+		if signal.Ignored(s) { // as a shell has it for background processes, and exec passes it on
+			signal.Notify(make(chan os.Signal, 1), s) // so exec resets it; this process ignores it as before
+		}
+	}
 	err = e.run(ctx)
 	return e.result(), err
 }

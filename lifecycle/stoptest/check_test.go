@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -23,7 +25,7 @@ import (
 	"github.com/evenkeel-go/evenkeel/internal/proctest"
 )
 
-var programs = map[string]func(){"good": good, "bad": bad, "broken": func() { os.Exit(3) }}
+var programs = map[string]func(){"good": good, "bad": bad, "broken": func() { os.Exit(3) }, "plain": plain, "checks": checks}
 
 // good stops well: readiness fails, then it drains, and a second signal ends the drain.
 func good() {
@@ -99,18 +101,39 @@ func bad() {
 	<-signals
 }
 
+// plain leaves all signals to the system.
+func plain() {
+	http.ListenAndServe(os.Getenv("ADDR"), http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+}
+
+// checks checks plain, and prints its address and whether it stopped in time. SIGINT is
+// ignored, as in the background of a shell.
+func checks() {
+	signal.Ignore(os.Interrupt)
+	p := Program{Load: []Load{Get("/")}, Signals: []os.Signal{os.Interrupt}, Lives: 1, Budget: 5 * time.Second}
+	p.Command = func(l *Life) *exec.Cmd {
+		fmt.Println("the address is", l.Addr)
+		return command("plain")(l)
+	}
+	result, err := Check(context.Background(), p)
+	fmt.Println("in time:", result.Of(InTime).Verdict, err)
+}
+
+// command is the command of a program of this test.
+func command(name string) func(*Life) *exec.Cmd {
+	return func(l *Life) *exec.Cmd {
+		self, err := os.Executable()
+		c := exec.Command(self)
+		c.Err = err
+		c.Env = append(os.Environ(), proctest.Env(name), "ADDR="+l.Addr, "GORACE="+noRaceSleep)
+		return c
+	}
+}
+
 // program is a program of this test.
 func program(t *testing.T, name string) Program {
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	return Program{
-		Command: func(l *Life) *exec.Cmd {
-			c := exec.Command(self)
-			c.Env = append(os.Environ(), proctest.Env(name), "ADDR="+l.Addr, "GORACE="+noRaceSleep)
-			return c
-		},
+		Command:  command(name),
 		Ready:    "/readyz",
 		Load:     []Load{Get("/"), Upload("/files", 64<<10), Events("/events", "goodbye")},
 		Budget:   10 * time.Second,
@@ -240,4 +263,39 @@ func TestRun(t *testing.T) {
 	p := program(t, "good")
 	p.Lives = 1
 	Run(t, p)
+}
+
+// A program gets SIGINT although Check runs where that is ignored.
+func TestIgnored(t *testing.T) {
+	t.Parallel()
+	if out, _ := proctest.Start(t, "checks").Ended(); !strings.Contains(out, "in time: yes <nil>") {
+		t.Error(out)
+	}
+}
+
+// On Linux the program dies with the process that called Check.
+func TestKilled(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS != "linux" {
+		t.Skip("skipped: only Linux kills a child with its parent")
+	}
+	checks := proctest.Start(t, "checks")
+	addr := checks.After("the address is ")
+	listens := func() bool {
+		conn, err := net.Dial("tcp", addr)
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	}
+	for !listens() {
+		time.Sleep(5 * time.Millisecond)
+	}
+	checks.Signal(syscall.SIGKILL)
+	checks.Ended()
+	for begin := time.Now(); listens(); time.Sleep(5 * time.Millisecond) {
+		if time.Since(begin) > 10*time.Second {
+			t.Fatal("the program runs on")
+		}
+	}
 }

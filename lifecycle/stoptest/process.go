@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -73,16 +74,19 @@ func start(cmd *exec.Cmd, marker, tmp string, orphaned bool) (p *process, err er
 	p.stdin, p.stdout, p.stderr = stdinW, stdoutR, stderrR
 	more, moreErr := cmd.Stdout, cmd.Stderr // besides
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, stderr
-	if err == nil {
-		err = cmd.Start()
-	}
 	if err != nil {
 		p.close()
 		return nil, err
 	}
-	p.reading.Go(func() { p.read(stdoutR, more) })
-	p.reading.Go(func() { p.read(stderrR, moreErr) })
+	started := make(chan error)
 	go func() { // ends with the child, which end kills if it must
+		runtime.LockOSThread() // on Linux the child dies with its thread
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err != nil {
+			return
+		}
 		cmd.Wait()
 		if !orphaned {
 			p.endedAt = time.Now()
@@ -90,6 +94,12 @@ func start(cmd *exec.Cmd, marker, tmp string, orphaned bool) (p *process, err er
 		}
 		close(p.waited)
 	}()
+	if err = <-started; err != nil {
+		p.close()
+		return nil, err
+	}
+	p.reading.Go(func() { p.read(stdoutR, more) })
+	p.reading.Go(func() { p.read(stderrR, moreErr) })
 	p.program = cmd.Process
 	if orphaned {
 		if err := p.adopt(pidFile); err != nil {

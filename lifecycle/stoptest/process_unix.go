@@ -54,6 +54,7 @@ func separate(cmd *exec.Cmd) {
 		cmd.SysProcAttr = new(syscall.SysProcAttr)
 	}
 	cmd.SysProcAttr.Setpgid = true
+	dieWithUs(cmd.SysProcAttr)
 }
 
 // status returns the exit status, and the signal that killed the process, or -1.
