@@ -187,7 +187,7 @@ func TestBad(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, part := range []string{
-			"SIGTERM in the middle of UPLOAD /files", "exit status 0, though", "calls were lost", "(sleep 60)", "file scratch in TMPDIR",
+			"SIGTERM in the middle of UPLOAD /files", "exit status 0 in spite of lost calls", "(sleep 60)", "file scratch in TMPDIR",
 			"a lock on lock", "order 7 is missing", "sends SIGTERM", "the session's server was stopping",
 		} {
 			if !strings.Contains(text.String(), part) {
