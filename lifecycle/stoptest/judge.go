@@ -180,7 +180,7 @@ func (l *life) judgeStatus(took time.Duration) []seen {
 	})
 	switch {
 	case code == 0 && cut > 0:
-		s.no, s.saw = 1, fmt.Sprintf("exit status 0, though %d calls were lost", cut)
+		s.no, s.saw = 1, fmt.Sprintf("exit status 0 in spite of lost calls: %d", cut)
 	case code == 0 && crashed:
 		s.no, s.saw = 1, "exit status 0, though its output has a panic or a fatal error"
 	case !fine && cut == 0 && doubtful > 0:
