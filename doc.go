@@ -15,7 +15,7 @@
 //     under one budget.
 //   - [github.com/evenkeel-go/evenkeel/restart]: starting again. The policy that
 //     slows down what keeps failing, the ledger that keeps its history on disk,
-//     the lock that lets one process at a time.
+//     the lock and the lease that let one process at a time.
 //
 // Each of them works alone. Only lifecycle.WithSignals touches the process, and
 // drain.Server.ListenAndServe takes the sockets that systemd passed to it. Nothing
@@ -54,6 +54,11 @@
 //	lock wait                 path, holder
 //	lock lingers              path, holder, wait
 //	lock record not written   path, error
+//	lease wait                lease, holder, term
+//	lease register fails      lease, error
+//	lease held                lease, term
+//	lease released            lease, term
+//	lease not released        lease, term, error, wait
 //	panic                     name, error, stack
 //	exit                      status, error, stack
 package evenkeel

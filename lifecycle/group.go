@@ -36,7 +36,8 @@ type Group struct {
 	Limit int
 
 	// Notify receives the group's Status: when Start begins and when it waits, when
-	// the tasks run, when the stop begins, and each second of the drain. Only one
+	// the tasks run and when one waits for a restart.Lease, when the stop begins, and
+	// each second of the drain. Only one
 	// goroutine calls it at a time. It should not block. Nil means no calls.
 	// [Systemd] is a Notify.
 	Notify func(Status)
@@ -54,7 +55,8 @@ type Group struct {
 	//     [WithFlag] itself
 	Logger *slog.Logger
 
-	tasks tasks
+	tasks     tasks
+	notifying chan struct{} // has a token while Notify runs; set by Run
 
 	// launched is set once, under mu, after tasks was initialized. Go reads it
 	// without mu: once it is set, every task goes to tasks, and none to queue.
@@ -190,6 +192,9 @@ func (g *Group) run(ctx context.Context) error {
 	if g.Limit < 0 {
 		return fmt.Errorf("lifecycle: Group.Limit: %d is negative; 0 means any number", g.Limit)
 	}
+	if g.Notify != nil {
+		g.notifying = make(chan struct{}, 1)
+	}
 	t := &g.tasks
 	t.logTo(ctx, g.Logger)
 	if err := g.validate(); err != nil {
@@ -210,6 +215,7 @@ func (g *Group) run(ctx context.Context) error {
 		}
 	}
 	t.init(ctx, g.Limit)
+	t.waits = g.waits()
 	g.launch(ctx)
 	select {
 	case <-ctx.Done():

@@ -24,8 +24,8 @@ const (
 type Status struct {
 	State State
 
-	// While starting.
-	Waiting string    // what a restart.Ledger or restart.Lock waits for; "" if none does
+	// While starting or running.
+	Waiting string    // what a restart.Ledger, Lock or Lease waits for; "" if none does
 	Until   time.Time // when that wait ends; zero if that is not known
 
 	// While draining.
@@ -54,7 +54,24 @@ func clockTime(t time.Time) string { return t.Format(time.TimeOnly) }
 
 func (g *Group) notify(s Status) {
 	if g.Notify != nil {
+		g.notifying <- struct{}{}
+		defer func() { <-g.notifying }()
 		g.Notify(s)
+	}
+}
+
+// waits returns the carried.Waits of the tasks: it notifies of what a task waits for,
+// from when the group runs until the stop begins.
+func (g *Group) waits() carried.Waits {
+	if g.Notify == nil {
+		return nil
+	}
+	return func(what string, until time.Time) {
+		g.notifying <- struct{}{} // a stop notifies only after this, or is seen here
+		defer func() { <-g.notifying }()
+		if g.tasks.stopCause() == nil {
+			g.Notify(Status{State: Running, Waiting: what, Until: until})
+		}
 	}
 }
 
@@ -64,10 +81,10 @@ func (g *Group) starting(ctx context.Context) context.Context {
 	if g.Notify == nil {
 		return ctx
 	}
-	g.Notify(Status{State: Starting})
+	g.notify(Status{State: Starting})
 	return context.WithValue(ctx, carried.WaitKey, carried.Waits(func(what string, until time.Time) {
 		if ctx.Err() == nil {
-			g.Notify(Status{State: Starting, Waiting: what, Until: until})
+			g.notify(Status{State: Starting, Waiting: what, Until: until})
 		}
 	}))
 }
@@ -86,6 +103,6 @@ func (g *Group) progress(why error) func(left int, deadline time.Time) {
 			fell = time.Now()
 		}
 		last = left
-		g.Notify(Status{State: Draining, Cause: why, Left: left, Falling: time.Since(fell) <= patience, Deadline: deadline})
+		g.notify(Status{State: Draining, Cause: why, Left: left, Falling: time.Since(fell) <= patience, Deadline: deadline})
 	}
 }

@@ -16,7 +16,7 @@ import (
 // tasks is the set of goroutines of a running group, and the context they share:
 // Run's context without its cancellation. close cancels it.
 type tasks struct {
-	// init and logTo set these before any task can start. Nothing changes them later.
+	// init, logTo and run set these before any task can start. Nothing changes them later.
 	context.Context
 	cancel   context.CancelCauseFunc
 	ctx      context.Context // Run's
@@ -25,6 +25,7 @@ type tasks struct {
 	loud     *slog.Logger    // log; without a Logger slog.Default in main's group, else nil
 	slots    chan struct{}   // a token for each live task; nil without a Limit
 	stopping chan struct{}   // closed when the stop begins
+	waits    carried.Waits   // gets what a task waits for; nil without a Notify
 
 	queue *logs.Queue           // keeps a handler that blocks or panics out of the way; nil without log and loud
 	names atomic.Pointer[named] // the list of names, the latest first; it only grows
@@ -53,6 +54,10 @@ func (t *tasks) Value(key any) any {
 	switch key {
 	case carried.SoftKey, groupKey{}:
 		return t
+	case carried.WaitKey:
+		if t.waits != nil {
+			return t.waits
+		}
 	case carried.UntilKey:
 		if until := t.until.Load(); until != nil {
 			return *until

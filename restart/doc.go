@@ -6,7 +6,7 @@
 // [Permanent] marks an error that no restart can fix, and [RetryAfter] one that
 // says how long to wait. A [Box] records who is in flight, for the case that the
 // process dies. A [Lock] keeps a second process out until the first one
-// has ended its work.
+// has ended its work, and a [Lease] does so across machines.
 //
 // Wrap keeps the level in memory. If a function takes its process down with it, use
 // a ledger.

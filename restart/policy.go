@@ -2,6 +2,7 @@ package restart
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -147,7 +148,8 @@ func (p Policy) decide(level int, ran time.Duration, failed bool, asked time.Dur
 //   - ctx's cause, if ctx ends during a wait, which ends the wait at once;
 //   - Validate's error marked as permanent, without running f, if p is not valid.
 //
-// Each error that leads to a wait is logged as a warning. A panic counts as a failure
+// An [ErrLeaseLost] does not raise the level. Each error that leads to a wait is logged
+// as a warning. A panic counts as a failure
 // and does not reach the group. It is logged as an error, with its stack.
 func (p Policy) Wrap(f func(context.Context) error) func(context.Context) error {
 	if f == nil {
@@ -179,7 +181,7 @@ func (p *Policy) retry(ctx context.Context, level *int, began time.Time, err err
 	}
 	ran := time.Since(began)
 	var wait time.Duration
-	*level, wait = p.decide(*level, ran, true, retryAfter(err), began.UnixNano())
+	*level, wait = p.decide(*level, ran, !errors.Is(err, ErrLeaseLost), retryAfter(err), began.UnixNano())
 	p.Logger.WarnContext(ctx, "restart wait", "error", err, "ran", logs.Seconds(ran), "backoff", *level, "wait", logs.Seconds(wait))
 	_ = sleep(ctx, wait) // the loop checks ctx
 	return true

@@ -1,0 +1,5 @@
+//go:build !race
+
+package leasejudges
+
+const raceEnabled = false
