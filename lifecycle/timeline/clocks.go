@@ -171,6 +171,14 @@ func (c *clock) learn(in *input, zoned map[string][]time.Time, zone *time.Locati
 			}
 		}
 	}
+	for _, ahead := range in.ahead {
+		switch {
+		case (ahead - leapTAI).Abs() < tolerate/2:
+			leaps++
+		case ahead.Abs() < tolerate/2:
+			none++
+		}
+	}
 	for _, apart := range in.nested {
 		if apart.Abs() > 14*time.Hour {
 			continue

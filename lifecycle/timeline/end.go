@@ -89,6 +89,9 @@ func (l *line) again(p *process) string {
 // exit is the end of a process, told by itself, its supervisor or its ledger.
 func (k *linker) exit(l *line, p *process) {
 	q := k.target(l, p)
+	if l.role == asked && (q == nil || q.stop == nil && q.exit == nil && k.sent(l, q) == nil) {
+		return
+	}
 	if q == nil && l.of != "" { // systemd's line about a unit that logs elsewhere
 		q = k.subject(l, p)
 	}

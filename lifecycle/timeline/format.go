@@ -155,6 +155,9 @@ func (l *line) adopt(in *line, f *format) {
 			l.apart = -l.apart
 		}
 	}
+	if l.tai && in.stamped != "" && !in.tai && !in.noZone && !in.coarse {
+		l.ahead = append(l.ahead, l.Sub(in.Time))
+	}
 	if in.stamped != "" && (l.stamped == "" || !in.noZone && !(in.coarse && !l.coarse)) {
 		l.stamped, l.stamp = in.stamped, in.stamp
 	}

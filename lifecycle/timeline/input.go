@@ -34,6 +34,7 @@ type input struct {
 	clock   clock
 	seen    []sight         // of the first lines
 	nested  []time.Duration // a time without zone, less the one with a zone in the same line
+	ahead   []time.Duration // of labels of TAI64N before the times behind them
 	formats map[string]int  // of the first lines
 
 	writers *recent[uint64, struct{}]  // whose lines were taken apart
@@ -121,6 +122,7 @@ func (in *input) sight(text []byte) {
 		}
 		in.seen = append(in.seen, s)
 	}
+	in.ahead = append(in.ahead, l.ahead...)
 	if l.apart != 0 || l.twice {
 		in.nested = append(in.nested, l.apart)
 	}

@@ -43,8 +43,9 @@ type line struct {
 	loose bool  // the line does not say who wrote it, or when
 	bare  bool  // within its wrappers it is of no format
 
-	apart time.Duration // between the two times of the line, one of them without a zone
-	twice bool          // there are two such
+	apart time.Duration   // between the two times of the line, one of them without a zone
+	twice bool            // there are two such
+	ahead []time.Duration // of a label of TAI64N before the time behind it
 }
 
 // Longer values are cut, and further attributes left out.
@@ -122,16 +123,17 @@ func (t *tables) classify(l *line) {
 	if l.kind = l.own(); l.kind != nothing {
 		return
 	}
-	folded := strings.ToLower(l.msg)
-	for i := range t.rules {
-		r := &t.rules[i]
-		if r.hasOne(folded) && r.meant(l) {
-			before := *l
-			if r.apply(l) && l.sensible() {
-				break
-			}
-			*l = before
+	t.match(l)
+	if err := l.attrs["error"]; err != "" && l.kind == nothing && l.severity() == 5 { // what was lost stands there
+		inner := *l
+		inner.msg = err
+		if t.match(&inner); inner.kind == kindCut {
+			inner.msg = l.msg
+			*l = inner
 		}
+	}
+	if addr := cmp.Or(l.attrs["addr"], l.attrs["address"], l.attrs["listen"]); l.kind == nothing && addr != "" && listening.MatchString(l.msg) && port.MatchString(addr) {
+		l.kind, l.addr = kindListen, addr
 	}
 	if l.kind == nothing && l.attributed() {
 		l.kind = kindSignal
@@ -140,6 +142,27 @@ func (t *tables) classify(l *line) {
 		}
 	}
 	l.tidy()
+}
+
+// What says that a process listens, if an attribute has the address.
+var (
+	listening = regexp.MustCompile(`^(?i:(?:the )?(?:http |grpc |api |web )?(?:server )?(?:is )?listening(?: on)?)$`)
+	port      = regexp.MustCompile(`:\d{2,5}$`)
+)
+
+// match applies the first rule that matches.
+func (t *tables) match(l *line) {
+	folded := strings.ToLower(l.msg)
+	for i := range t.rules {
+		r := &t.rules[i]
+		if r.hasOne(folded) && r.meant(l) {
+			before := *l
+			if r.apply(l) && l.sensible() {
+				return
+			}
+			*l = before
+		}
+	}
 }
 
 // sensible reports whether what a rule has made of a line can be.

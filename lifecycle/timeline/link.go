@@ -264,7 +264,7 @@ func (k *linker) stop(l *line, p *process) {
 	if l.rule != nil && b != nil && p.exit == nil && l.role != reload {
 		again := l.kind == kindSignal && l.signal != "" && b.Kind == kindSignal
 		switch {
-		case again && b.signal == l.signal && l.at.Sub(b.Time) < 2*time.Second && k.sent(l, p) == nil,
+		case again && b.signal == l.signal && l.at.Sub(b.Time) < 2*time.Second && (k.sent(l, p) == nil || k.sent(l, p) == b.cause()),
 			l.kind == kindStop && l.after(p.latest, follow), !again && l.at.Sub(b.Time) < passing:
 			b.also(l)
 			return
@@ -292,8 +292,10 @@ func (k *linker) why(l *line, p *process, kind eventKind, failed bool) (*event, 
 		return ending, ""
 	case p.parent != nil && l.after(p.parent.reason(), serving):
 		return p.parent.reason(), byParent
-	case (kind == kindExit || kind == kindFailure) && l.after(p.childBad, sending), kind == kindStop && l.after(p.childBad, passing):
+	case (kind == kindExit || kind == kindFailure) && l.after(p.childBad, sending), kind == kindStop && !l.loose && l.after(p.childBad, passing):
 		return p.childBad, byChild
+	case kind == kindExit && l.about() && l.after(p.service.stop, sending) && p.service.stop.Kind == kindFailure && p.service.stop.Process.PID == 0 && p.service.stop.Process.exit == nil:
+		return p.service.stop, byFailure // its own log has no numbers
 	case failed && p.started != nil && l.after(p.started, l.relapse()):
 		return p.started, byLife
 	}
@@ -304,10 +306,10 @@ func (k *linker) why(l *line, p *process, kind eventKind, failed bool) (*event, 
 }
 
 // relapse is how long after a start a failure is taken for the same trouble: not
-// long if it was a signal from outside.
+// at all if it was a signal from outside.
 func (l *line) relapse() time.Duration {
 	if l.rule != nil && (l.signal == "SIGKILL" || l.signal == "SIGTERM") {
-		return sending
+		return -1
 	}
 	return follow
 }

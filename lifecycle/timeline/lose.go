@@ -67,7 +67,7 @@ func (k *linker) loser(l *line, p *process) (*event, string) {
 		return sent, bySignal
 	}
 	if e := p.parent; e != nil {
-		if r := e.reason(); l.after(r, sending) {
+		if r := e.reason(); l.after(r, sending) && (r.Input != l.in.Name || r.Line < l.n) {
 			return r, byParent
 		}
 		if l.after(e.childBad, sending) {
@@ -77,8 +77,12 @@ func (k *linker) loser(l *line, p *process) (*event, string) {
 	if e := p.ending(l.at); e != nil {
 		return e, ""
 	}
-	if sv := k.dependency(l.dependency()); sv != nil && l.after(sv.stop, serving) {
-		return sv.stop, byNeed
+	named := k.dependency(l.dependency())
+	if named != nil && l.after(named.stop, serving) {
+		return named.stop, byNeed
+	}
+	if named != nil && named.now != nil && l.after(named.now.childBad, sending) {
+		return named.now.childBad, byNeedChild
 	}
 	if sv := k.listener(l.addr); sv != nil && sv != p.service {
 		if l.after(sv.stop, serving) {
@@ -88,7 +92,7 @@ func (k *linker) loser(l *line, p *process) (*event, string) {
 			return sv.now.childBad, byAddrChild
 		}
 	}
-	if e := k.stopped; l.after(e, nearby/3) && e.Process != p && e.Process.service != p.service && !e.Process.service.up.After(e.Time) && (e.Process.parent == nil || e.Process.parent != p) {
+	if e := k.stopped; named == nil && l.after(e, nearby/3) && e.Process != p && e.Process != p.parent && e.Process.service != p.service && !e.Process.service.up.After(e.Time) && (e.Process.parent == nil || e.Process.parent != p) {
 		return e, byLatest
 	}
 	if l.needs == "its worker" && l.after(k.stopped, sending) {

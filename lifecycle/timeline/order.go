@@ -25,7 +25,7 @@ func (k *linker) order(l *line, p *process) {
 	if o.to == nil && o.all == nil && l.rule != nil && abrupt(l.signal) && !l.systemd && l.of != "" {
 		o.to = k.subject(l, p)
 	}
-	if l.of != "" && (l.child == 0 || l.systemd) {
+	if l.of != "" && (l.child == 0 || l.systemd || l.rule != nil && o.to != nil && o.to.first.IsZero() && k.service(l.of).now != nil) { // its lines may have no number
 		o.of = k.service(l.of)
 	}
 	if l.rule == nil && o.to != nil {

@@ -30,7 +30,10 @@ type end struct {
 
 // ended notes an end, which the next start follows.
 func (sv *service) ended(p *process, e *event) {
-	if sv.next != nil && sv.from != nil && sv.from != p && sv.next.Kind == kindExit && e.Kind == kindExit && len(sv.more) < 64 {
+	if sv.next != nil && sv.from != nil && sv.from != p && sv.next.Kind == kindExit && len(sv.more) < 64 && (e.Kind == kindExit || e.Kind == kindFailure && p.first.IsZero()) {
+		if n := len(sv.more); n > 0 && sv.more[n-1].p == p {
+			sv.more = sv.more[:n-1]
+		}
 		sv.more = append(sv.more, end{e, p})
 		return
 	}
@@ -59,10 +62,14 @@ func (sv *service) follow(p *process, at time.Time) *event {
 // canonical is what the names of one service have in common.
 var canonical = regexp.MustCompile(`(?:-server|-daemon|\.service|\.scope|\.sh|\.py|\.js)$`)
 
+// synonyms are names of programs whose logs have another: of units, commands and files.
+var synonyms = map[string]string{"mysqld": "mysql", "mariadbd": "mysql", "mariadb": "mysql", "postgresql": "postgres", "apache2": "apache", "httpd": "apache"}
+
 // service returns the service of a name; one that has a description too is found
 // by that.
 func (k *linker) service(name string) *service {
 	key := canonical.ReplaceAllString(strings.ToLower(name), "")
+	key = cmp.Or(synonyms[key], key)
 	if sv, ok := k.services.get(key); ok {
 		return sv
 	}

@@ -32,7 +32,7 @@ type rule struct {
 
 	Kind  eventKind         `json:"kind"`
 	Level string            `json:"level,omitempty"` // the least, as far as the line has one: info, warn or error
-	Set   map[string]string `json:"set,omitempty"`   // fields that are always the same. role: worker, reload, sole or detail; text instead of the message
+	Set   map[string]string `json:"set,omitempty"`   // fields that are always the same. role: worker, reload, sole, asked or detail; text instead of the message
 
 	// Early is how much earlier than the line its effects may stand, as "1s": a
 	// supervisor that polls tells late of an end. Empty means 100ms for orders and for
@@ -53,6 +53,7 @@ const (
 	worker = "worker" // one of several, of a parent
 	sole   = "sole"   // there is one at a time: a start tells of the end before it
 	reload = "reload" // the signal does not end the process
+	asked  = "asked"  // an end that counts only if it was ordered: a job ends too
 	detail = "detail" // adds to an earlier event, and is none by itself
 )
 

@@ -33,6 +33,7 @@ const (
 	bySibling   = "another child of its parent had crashed"
 	byFault     = "the failure that the same program reports"
 	byNeed      = "what it depends on was stopping, by its name"
+	byNeedChild = "a child of what it depends on had ended, by its name"
 	byAddr      = "what listens at its address was stopping"
 	byAddrChild = "a child of what listens at its address had ended"
 	byAddrBack  = "what listens at its address is back"
