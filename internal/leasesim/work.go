@@ -23,12 +23,10 @@ func (p *process) work(ctx context.Context, term uint64) error {
 	})
 	p.began <- p
 	defer func() {
-		if p.ctx.Err() != nil {
-			select {
-			case <-p.returned:
-			default:
-				close(p.returned)
-			}
+		var latest bool // else it is deaf work of a term that was lost, and the process holds another
+		p.locked(func() { latest = p.term == term })
+		if latest && p.ctx.Err() != nil {
+			close(p.returned)
 		}
 	}()
 	for n := 1; ; {
