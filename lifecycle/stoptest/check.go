@@ -234,8 +234,8 @@ func (e *engine) one(ctx context.Context, seed uint64) error {
 	if err != nil {
 		return err
 	}
+	e.progress(second, again, "")
 	e.add(second, slices.DeleteFunc(again, func(s seen) bool { return s.timed }), nil)
-	e.progress(second, list, "")
 	return nil
 }
 

@@ -25,7 +25,7 @@ import (
 	"github.com/evenkeel-go/evenkeel/internal/proctest"
 )
 
-var programs = map[string]func(){"good": good, "bad": bad, "broken": func() { os.Exit(3) }, "plain": plain, "checks": checks}
+var programs = map[string]func(){"good": good, "bad": bad, "broken": func() { os.Exit(3) }, "plain": plain, "scratch": scratch, "checks": checks}
 
 // good stops well: readiness fails, then it drains, and a second signal ends the drain.
 func good() {
@@ -104,6 +104,16 @@ func bad() {
 // plain leaves all signals to the system.
 func plain() {
 	http.ListenAndServe(os.Getenv("ADDR"), http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+}
+
+// scratch is plain, and leaves a file if its environment says so.
+func scratch() {
+	if name := os.Getenv("SCRATCH"); name != "" {
+		if err := os.WriteFile(filepath.Join(os.TempDir(), name), nil, 0o600); err != nil {
+			os.Exit(6)
+		}
+	}
+	plain()
 }
 
 // checks checks plain, and prints its address and whether it stopped in time. SIGINT is
@@ -202,6 +212,25 @@ func TestBad(t *testing.T) {
 		}
 		before = result.Findings
 		p.Seed = before[0].Seed
+	}
+}
+
+// Progress has a line for each life, with what that life broke. A second one that shows
+// nothing reads as ok, and the first one is no finding.
+func TestProgress(t *testing.T) {
+	t.Parallel()
+	var progress strings.Builder
+	p := Program{Lives: 1, Budget: 10 * time.Second, Progress: &progress, Command: func(l *Life) *exec.Cmd {
+		c := command("scratch")(l)
+		if l.Number == 1 { // the rehearsal is number 0
+			c.Env = append(c.Env, "SCRATCH=left")
+		}
+		return c
+	}}
+	result, err := Check(t.Context(), p)
+	const life = "life 1 of 1, seed 0, SIGTERM under load: "
+	if want := life + "nothing left, so once more\n" + life + "ok\n"; err != nil || len(result.Broken()) > 0 || progress.String() != want {
+		t.Errorf("%v, %q, and progress\n%swant\n%s", err, result.Broken(), &progress, want)
 	}
 }
 
