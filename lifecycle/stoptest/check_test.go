@@ -234,6 +234,32 @@ func TestProgress(t *testing.T) {
 	}
 }
 
+// An Acknowledged that blocks does not hang Check: its context ends after Start.
+func TestAcknowledgedBlocks(t *testing.T) {
+	t.Parallel()
+	p := Program{Command: command("plain"), Lives: 1, Start: 3 * time.Second, Progress: t.Output()}
+	calls := 0
+	p.Acknowledged = func(ctx context.Context, _ *Life) error {
+		calls++
+		select {
+		case <-ctx.Done():
+			return errors.New("no answer")
+		case <-time.After(time.Minute):
+			return errors.New("no end of ctx")
+		}
+	}
+	result, err := Check(t.Context(), p)
+	if err != nil || !slices.Equal(result.Broken(), []Promise{WorkThere}) {
+		t.Fatalf("%v, %q", err, result.Broken())
+	}
+	if saw := result.Findings[0].Saw; !strings.Contains(saw, "3s after Acknowledged was called: no answer") {
+		t.Error(saw)
+	}
+	if calls != 3 { // the life, the same once more as time broke it, and the last start
+		t.Errorf("%d calls", calls)
+	}
+}
+
 // What is no promise is judged, and is no finding.
 func TestExcept(t *testing.T) {
 	t.Parallel()

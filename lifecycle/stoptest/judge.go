@@ -2,6 +2,7 @@ package stoptest
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -31,7 +32,7 @@ func (l *life) judge() (list []seen) {
 		add(s)
 	}
 	if l.program.Acknowledged != nil && l.Number > 0 && !l.ready.IsZero() {
-		one(WorkThere, l.missing == nil, false, fmt.Sprint(l.missing))
+		one(WorkThere, l.missing == nil, errors.Is(l.missing, context.DeadlineExceeded), fmt.Sprint(l.missing))
 	}
 	if l.moment.when == taken {
 		return append(list, l.judgeTaken()...)

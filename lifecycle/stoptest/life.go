@@ -119,7 +119,13 @@ func (l *life) reach(ctx context.Context) error {
 	}
 	l.about("the program is ready")
 	if ack := l.program.Acknowledged; ack != nil && l.Number > 0 {
-		if err := ack(ctx, &l.Life); err != nil {
+		within, cancel := context.WithTimeout(ctx, l.program.Start)
+		err := ack(within, &l.Life)
+		if err != nil && within.Err() != nil {
+			err = fmt.Errorf("%w, %v after Acknowledged was called: %v", within.Err(), l.program.Start, err)
+		}
+		cancel()
+		if err != nil {
 			l.missing = err
 			l.about("acknowledged work is missing: " + err.Error())
 		}

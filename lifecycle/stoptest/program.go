@@ -59,7 +59,8 @@ type Program struct {
 
 	// Acknowledged returns an error if work is missing that the program acknowledged to
 	// this load in earlier lives. It is called in each life but the first, when the
-	// program is ready and before any load. Nil means that it is not judged.
+	// program is ready and before any load. Its context ends after Start, and it must return
+	// then: Check waits for it. Nil means that it is not judged.
 	Acknowledged func(context.Context, *Life) error
 
 	// Progress gets a line for each life. Nil means none.
