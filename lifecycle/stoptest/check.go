@@ -198,12 +198,16 @@ func (e *engine) lives(ctx context.Context, end moment) error {
 	return err
 }
 
-// explain adds the last lines of a program to an error of its rehearsal.
+// explain adds the last lines of a program, if any, to an error of its rehearsal.
 func (e *engine) explain(l *life, err error) error {
 	if _, ok := errors.AsType[*errStart](err); !ok || l.proc == nil {
 		return err
 	}
-	return fmt.Errorf("%w; the program's last lines:\n%s", err, strings.Join(l.lastLines(), "\n"))
+	last := l.lastLines()
+	if last == nil {
+		return fmt.Errorf("%w; the program wrote nothing", err)
+	}
+	return fmt.Errorf("%w; the program's last lines:\n%s", err, strings.Join(last, "\n"))
 }
 
 // life prepares the next life.

@@ -279,7 +279,7 @@ func TestExcept(t *testing.T) {
 func TestErrors(t *testing.T) {
 	t.Parallel()
 	for want, change := range map[string]func(*Program){
-		"exit status 3":                          func(p *Program) { p.Command = program(t, "broken").Command },
+		"exit status 3; the program wrote nothing": func(p *Program) { p.Command = program(t, "broken").Command },
 		"no such file":                           func(p *Program) { p.Command = func(*Life) *exec.Cmd { return exec.Command("/none/such") } },
 		"POST /none failed before":               func(p *Program) { p.Load = []Load{Post("/none", "", "")} },
 		"not ready within":                       func(p *Program) { p.Ready, p.Start = "/none", time.Second },
