@@ -14,7 +14,7 @@ import (
 
 // A call is one call of a load. It is a value of the context that Do gets.
 type call struct {
-	load   int                          // its index; -1 if Do is called without a life
+	load   int                          // its index
 	kept   *http.Transport              // the client's, for further calls; nil to take a new one
 	pause  func(context.Context, *call) // what Admitted does in the middle; nil for nothing
 	began  time.Time

@@ -25,6 +25,7 @@ import (
 // was seen until then. When Check returns, no process that it started runs any more. If
 // this process is killed, Linux kills the program too, but not the program's children, nor
 // the program of the life whose parent was to be killed. On other systems they run on.
+// A killed check also leaves its folder, stoptest and a number in os.TempDir.
 func Check(ctx context.Context, p Program) (Result, error) {
 	e, err := newEngine(ctx, p)
 	if err != nil {

@@ -184,8 +184,7 @@ func (p *process) said(since time.Time) (said []line) {
 	return said
 }
 
-// end kills what still runs, and waits until nothing does and all output is read. It
-// returns the commands of those that it killed besides the program.
+// end kills what still runs, and waits until nothing does and all output is read.
 func (p *process) end() {
 	if p.program != nil {
 		p.program.Kill()
