@@ -264,7 +264,9 @@ func (e *engine) add(l *life, list, again []seen) {
 func (e *engine) find(l *life, s seen) {
 	same := 0
 	for _, f := range e.found {
-		same += count(f.Promise == s.promise)
+		if f.Promise == s.promise {
+			same++
+		}
 	}
 	if same == mostFindings || slices.Contains(e.Except, s.promise) {
 		return

@@ -93,13 +93,6 @@ func (l *life) since(t time.Time) time.Duration {
 	return t.Sub(l.stopBegan()).Round(time.Millisecond)
 }
 
-func count(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
-}
-
 // judgeForced judges a life that got several signals.
 func (l *life) judgeForced() []seen {
 	n := len(l.moment.signals)
