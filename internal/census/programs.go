@@ -216,7 +216,7 @@ bind-address = "{admin}"
 		says:   "gracefulStopAwaitMillis: how long to wait for client connections to finish, when the service stops; here 8 s",
 	},
 	{
-		name: "node", from: "Debian's nodejs", versions: []string{"node", "--version"},
+		name: "node", from: "NodeSource's nodejs", versions: []string{"node", "--version"},
 		args: []string{"node", "{dir}/server.js"},
 		files: map[string]string{"server.js": `const server = require('http').createServer((req, res) => {
   req.resume().on('end', () => { res.write('hel'); setTimeout(() => res.end('lo\n'), 300) })
