@@ -170,9 +170,9 @@ func (e *engine) expand(name string) string {
 
 // run runs all lives.
 func (e *engine) run(ctx context.Context) error {
-	end := moment{when: loaded, signals: e.Signals[:1]}
+	end := moment{when: loaded, signal: e.Signals[0], times: 1}
 	if !canSignal {
-		end.signals = []os.Signal{os.Kill}
+		end.signal = os.Kill
 	}
 	rehearsal := e.life(e.Seed, end)
 	if err := rehearsal.run(ctx); err != nil {

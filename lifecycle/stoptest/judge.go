@@ -40,11 +40,11 @@ func (l *life) judge() (list []seen) {
 	if l.moment.holds() {
 		return append(list, l.judgeForced()...)
 	}
-	if l.moment.signals[0] == os.Kill {
+	if l.moment.signal == os.Kill {
 		return list
 	}
 	took := l.proc.endedAt.Sub(l.stopBegan())
-	one(InTime, !l.overdue, true, fmt.Sprintf("it had not exited %v after %s", l.program.Budget, signalName(l.moment.signals[0])))
+	one(InTime, !l.overdue, true, fmt.Sprintf("it had not exited %v after %s", l.program.Budget, signalName(l.moment.signal)))
 	if !l.overdue {
 		one(NothingLeft, len(l.left) == 0, true, strings.Join(l.left, ", "))
 	}
@@ -95,7 +95,7 @@ func (l *life) since(t time.Time) time.Duration {
 
 // judgeForced judges a life that got several signals.
 func (l *life) judgeForced() []seen {
-	n := len(l.moment.signals)
+	n := l.moment.times
 	if len(l.sent) < n {
 		return nil // it had exited before
 	}
@@ -150,7 +150,7 @@ func (l *life) judgeReason(since time.Time) []seen {
 
 // judgeStatus judges the exit status after an orderly stop.
 func (l *life) judgeStatus(took time.Duration) []seen {
-	asked := number(l.moment.signals[0])
+	asked := number(l.moment.signal)
 	code, by := l.proc.status()
 	fine := code == 0 || code == 128+asked || int(by) == asked
 	cut, doubtful := 0, 0

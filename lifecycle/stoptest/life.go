@@ -201,7 +201,7 @@ func (l *life) stop(ctx context.Context) error {
 		l.proc.happen(l.moment.event)
 		l.wait(ctx, pause)
 	}
-	for i, s := range l.moment.signals {
+	for i := range l.moment.times {
 		if i > 0 {
 			l.wait(ctx, l.moment.gap)
 		}
@@ -212,10 +212,10 @@ func (l *life) stop(ctx context.Context) error {
 		}
 		l.held = l.traffic.inMiddle()
 		l.sent = append(l.sent, time.Now())
-		l.about("sends", "signal", signalName(s))
+		l.about("sends", "signal", signalName(l.moment.signal))
 		// The kernel's part, as many programs do not log it.
-		l.notes.add("stop", []any{"pid", l.proc.program.Pid, "who", l.proc.name, "signal", signalName(s)})
-		if err := l.proc.program.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		l.notes.add("stop", []any{"pid", l.proc.program.Pid, "who", l.proc.name, "signal", signalName(l.moment.signal)})
+		if err := l.proc.program.Signal(l.moment.signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
 			return &errStart{why: err.Error()}
 		}
 	}
@@ -264,7 +264,7 @@ func (l *life) aboutExit() {
 
 // leftovers describes what the program left behind.
 func (l *life) leftovers() []string {
-	if l.overdue || l.moment.holds() || l.moment.when == taken || l.moment.signals[0] == os.Kill {
+	if l.overdue || l.moment.holds() || l.moment.when == taken || l.moment.signal == os.Kill {
 		return nil
 	}
 	found := l.proc.left()

@@ -9,12 +9,13 @@ import (
 
 // A moment is when a life is stopped, and how. It follows from the seed alone.
 type moment struct {
-	when    when
-	load    int // the index of the load in whose middle it is
-	event   event
-	signals []os.Signal   // at most three
-	gap     time.Duration // between them
-	delay   float64       // 0 to 1: of the start, or of the time for which it is under load
+	when   when
+	load   int // the index of the load in whose middle it is
+	event  event
+	signal os.Signal
+	times  int           // how often it is sent, at most three; 0 if taken
+	gap    time.Duration // between them
+	delay  float64       // 0 to 1: of the start, or of the time for which it is under load
 }
 
 // A when says what the program does at the moment of its stop.
@@ -45,38 +46,32 @@ const doubled, apart = 20 * time.Millisecond, 400 * time.Millisecond
 
 // moments returns the moments of the first lives, those that find most first.
 func (p Program) moments() (list []moment) {
-	first := p.Signals[:1]
+	first := p.Signals[0]
 	for i, l := range p.Load {
 		if !l.Silent {
-			list = append(list, moment{when: middle, load: i, signals: first})
+			list = append(list, moment{when: middle, load: i, signal: first, times: 1})
 		}
 	}
 	for _, s := range p.Signals {
-		list = append(list, moment{when: loaded, signals: []os.Signal{s}})
-	}
-	times := func(n int) (same []os.Signal) {
-		for range n {
-			same = append(same, first[0])
-		}
-		return same
+		list = append(list, moment{when: loaded, signal: s, times: 1})
 	}
 	list = append(list,
-		moment{when: loaded, signals: times(2), gap: apart},
-		moment{when: loaded, signals: times(3), gap: apart},
-		moment{when: loaded, signals: []os.Signal{os.Kill}},
-		moment{when: idle, signals: first},
-		moment{when: starting, signals: first},
+		moment{when: loaded, signal: first, times: 2, gap: apart},
+		moment{when: loaded, signal: first, times: 3, gap: apart},
+		moment{when: loaded, signal: os.Kill, times: 1},
+		moment{when: idle, signal: first, times: 1},
+		moment{when: starting, signal: first, times: 1},
 		moment{when: taken},
-		moment{when: unused, signals: first},
-		moment{when: loaded, signals: times(2), gap: doubled},
-		moment{when: loaded, signals: first, event: stdoutClosed},
-		moment{when: loaded, signals: first, event: stdinClosed},
+		moment{when: unused, signal: first, times: 1},
+		moment{when: loaded, signal: first, times: 2, gap: doubled},
+		moment{when: loaded, signal: first, times: 1, event: stdoutClosed},
+		moment{when: loaded, signal: first, times: 1, event: stdinClosed},
 	)
 	if canOrphan {
-		list = append(list, moment{when: loaded, signals: first, event: orphaned})
+		list = append(list, moment{when: loaded, signal: first, times: 1, event: orphaned})
 	}
 	if !canSignal {
-		list = []moment{{when: loaded, signals: []os.Signal{os.Kill}}, {when: taken}}
+		list = []moment{{when: loaded, signal: os.Kill, times: 1}, {when: taken}}
 	}
 	return list
 }
@@ -88,18 +83,12 @@ func (p Program) moment(seed uint64) moment {
 	m := list[seed%uint64(len(list))]
 	r := rand.New(rand.NewPCG(seed, 0))
 	m.delay = r.Float64()
-	if seed < uint64(len(list)) || len(m.signals) == 0 || m.signals[0] == os.Kill {
+	if seed < uint64(len(list)) || m.when == taken || m.signal == os.Kill {
 		return m
 	}
-	s := p.Signals[r.IntN(len(p.Signals))]
-	if m.event == orphaned {
-		s = p.Signals[0] // a shell has its background processes ignore SIGINT
+	if s := p.Signals[r.IntN(len(p.Signals))]; m.event != orphaned { // a shell has its background processes ignore SIGINT
+		m.signal = s
 	}
-	same := make([]os.Signal, len(m.signals))
-	for i := range same {
-		same[i] = s
-	}
-	m.signals = same
 	if m.holds() {
 		m.gap += time.Duration(r.IntN(200)) * time.Millisecond
 	}
@@ -107,11 +96,11 @@ func (p Program) moment(seed uint64) moment {
 }
 
 // orderly reports whether the program is asked to stop in order.
-func (m moment) orderly() bool { return len(m.signals) == 1 && m.signals[0] != os.Kill }
+func (m moment) orderly() bool { return m.times == 1 && m.signal != os.Kill }
 
 // holds reports whether calls that the program has admitted stay in their middle until it
 // exits, so that they hold up its stop.
-func (m moment) holds() bool { return len(m.signals) > 1 && m.gap >= apart }
+func (m moment) holds() bool { return m.times > 1 && m.gap >= apart }
 
 // name is the moment in words.
 func (m moment) name(loads []Load) string {
@@ -126,11 +115,11 @@ func (m moment) name(loads []Load) string {
 	case m.event == stdoutClosed:
 		b.WriteString("stdout closed, then ")
 	}
-	b.WriteString(signalName(m.signals[0]))
-	switch n := len(m.signals); {
-	case n == 2:
+	b.WriteString(signalName(m.signal))
+	switch m.times {
+	case 2:
 		b.WriteString(" twice, " + m.gap.String() + " apart,")
-	case n == 3:
+	case 3:
 		b.WriteString(" three times, " + m.gap.String() + " apart,")
 	}
 	switch m.when {
