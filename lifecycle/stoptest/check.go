@@ -195,7 +195,9 @@ func (e *engine) lives(ctx context.Context, end moment) error {
 		e.finished++
 	}
 	end.when = unused
-	_, _, err := e.live(ctx, 0, end)
+	last := e.before
+	_, list, err := e.live(ctx, 0, end) // only shows what became of the last life's work
+	e.add(last, slices.DeleteFunc(list, func(s seen) bool { return s.promise != WorkThere }), nil)
 	return err
 }
 

@@ -234,6 +234,24 @@ func TestProgress(t *testing.T) {
 	}
 }
 
+// Work that the last life lost is missing in the start after it, and the finding has the
+// seed of the life that lost it.
+func TestLastLife(t *testing.T) {
+	t.Parallel()
+	p := Program{Command: command("plain"), Lives: 1, Seed: 1, Progress: t.Output()}
+	calls := 0
+	p.Acknowledged = func(context.Context, *Life) error {
+		if calls++; calls > 1 {
+			return errors.New("order 7 is missing")
+		}
+		return nil
+	}
+	result, err := Check(t.Context(), p)
+	if f := result.Findings; err != nil || len(f) != 1 || f[0].Promise != WorkThere || f[0].Seed != 1 {
+		t.Errorf("%v, %+v", err, f)
+	}
+}
+
 // An Acknowledged that blocks does not hang Check: its context ends after Start.
 func TestAcknowledgedBlocks(t *testing.T) {
 	t.Parallel()
