@@ -44,13 +44,13 @@ func TestTold(t *testing.T) {
 1<0 web 4 signal: received SIGTERM (1)
 2<1 nginx 7 cut: connect() failed (111: Connection refused) while connecting to upstream, client: 127.0.0.1, server: , request:… (1)
 = 0 failures, 0 cuts, 1 lost, 0s unanswered`},
-		{"a signal again is one, if its lines are together", []string{"May 20 10:00:05 vm app[9]: Received SIGTERM\nMay 20 10:00:06 vm app[9]: Received SIGTERM\nMay 20 10:00:15 vm app[9]: Received SIGTERM\n"}, `
+		{"a signal again is one, if its lines are together", []string{"May 20 10:00:05 host app[9]: Received SIGTERM\nMay 20 10:00:06 host app[9]: Received SIGTERM\nMay 20 10:00:15 host app[9]: Received SIGTERM\n"}, `
 1<0 app 9 signal: received SIGTERM (1)
 2<1 app 9 signal: received SIGTERM (1)
 = 0 failures, 0 cuts, 0 lost, 0s unanswered`},
-		{"a kill by the kernel that systemd tells too is one failure", []string{"May 20 10:00:05 vm kernel: Out of memory: Killed process 12 (python3) total-vm:1kB\n" +
-			"May 20 10:00:05 vm systemd[1]: web.service: A process of this unit has been killed by the OOM killer.\n" +
-			"May 20 10:00:05 vm systemd[1]: web.service: Main process exited, code=killed, status=9/KILL\n"}, `
+		{"a kill by the kernel that systemd tells too is one failure", []string{"May 20 10:00:05 host kernel: Out of memory: Killed process 12 (python3) total-vm:1kB\n" +
+			"May 20 10:00:05 host systemd[1]: web.service: A process of this unit has been killed by the OOM killer.\n" +
+			"May 20 10:00:05 host systemd[1]: web.service: Main process exited, code=killed, status=9/KILL\n"}, `
 1<0 kernel order: Out of memory: Killed process 12 (python3) total-vm:1kB (1)
 2<1 systemd order: web.service: A process of this unit has been killed by the OOM killer (1)
 3<2 web exit: web.service: Main process exited, code=killed, status=9/KILL (1)
@@ -64,8 +64,8 @@ func TestTold(t *testing.T) {
 = 1 failures, 0 cuts, 0 lost, 0s unanswered
 5<0 log0 signal: received SIGTERM (1)
 = 0 failures, 0 cuts, 0 lost, 0s unanswered`},
-		{"a process id of another", []string{"May 20 10:00:05 vm app[4]: Received SIGTERM\nMay 20 10:00:06 vm init[1]: exited\n" +
-			`{"time":"2026-05-20T10:00:06Z","msg":"exited","pid":1,"who":"init","child":4,"status":0}` + "\nMay 20 10:10:05 vm db[4]: Received SIGTERM\n"}, `
+		{"a process id of another", []string{"May 20 10:00:05 host app[4]: Received SIGTERM\nMay 20 10:00:06 host init[1]: exited\n" +
+			`{"time":"2026-05-20T10:00:06Z","msg":"exited","pid":1,"who":"init","child":4,"status":0}` + "\nMay 20 10:10:05 host db[4]: Received SIGTERM\n"}, `
 1<0 app 4 signal: received SIGTERM (1)
 2<1 app 4 exit: exited with status 0 (1)
 = 0 failures, 0 cuts, 0 lost, 0s unanswered
