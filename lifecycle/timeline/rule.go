@@ -15,33 +15,18 @@ import (
 	"time"
 )
 
-// A rule says what a message of a program means.
+// A rule says what a message of a program means. docs/timeline.md has the fields.
 type rule struct {
-	Name string `json:"name"`
-	From string `json:"from,omitempty"` // programs or formats, separated by spaces; empty for any
-
-	// Has is a literal that each such message has, in any case, and few ordinary
-	// lines: a line without any rule's literal is not even taken apart. It has five
-	// bytes or more, of letters, digits, spaces and .,:;()[]=!_-; of several, separated
-	// by |, one must be there.
-	Has string `json:"has"`
-
-	// Match is a regular expression (RE2) for the message. Its groups are fields:
-	// child, of (the process that the line is about), signal, status, session, why,
-	// addr and needs (the dependency that was lost).
-	Match string `json:"match"`
-
-	Kind  eventKind         `json:"kind"`
-	Level string            `json:"level,omitempty"` // the least, as far as the line has one: info, warn or error
-	Set   map[string]string `json:"set,omitempty"`   // fields that are always the same. role: worker, reload, sole, asked or detail; text instead of the message
-
-	// Early is how much earlier than the line its effects may stand, as "1s": a
-	// supervisor that polls tells late of an end. Empty means 100ms for orders and for
-	// ends by SIGKILL, SIGSEGV, SIGABRT and SIGBUS, and nothing for the rest.
-	Early string `json:"early,omitempty"`
-
-	Example string `json:"example"`         // a line, tried when the rule is compiled
-	Gives   string `json:"gives,omitempty"` // its fields: "child=21 signal=SIGKILL"
+	Name    string            `json:"name"`
+	From    string            `json:"from,omitempty"`
+	Has     string            `json:"has"`
+	Match   string            `json:"match"`
+	Kind    eventKind         `json:"kind"`
+	Level   string            `json:"level,omitempty"`
+	Set     map[string]string `json:"set,omitempty"`
+	Early   string            `json:"early,omitempty"`
+	Example string            `json:"example"`         // a line, tried when the rule is compiled
+	Gives   string            `json:"gives,omitempty"` // what must come out of it: "child=21 signal=SIGKILL"
 
 	re    *regexp.Regexp
 	from  []string
