@@ -30,7 +30,7 @@ func (t *Timeline) told() string {
 	return b.String()
 }
 
-// What a log says, to the letter, where it is easily mistaken.
+// TestTold compares all that the timeline says about logs that are easy to misread.
 func TestTold(t *testing.T) {
 	const at = "2026-05-20T10:00:"
 	for _, tt := range []struct {
