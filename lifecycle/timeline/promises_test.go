@@ -123,6 +123,29 @@ func load(t *testing.T, rules string) *Tables {
 	return own
 }
 
+// Tables that cannot be meant are refused, with the field's name.
+func TestBadTables(t *testing.T) {
+	const rule = `{"rules":[{"name":"x","has":"going down","match":"^going down","kind":"stop","example":"2026-05-20T10:00:05Z going down"}]}`
+	for _, tt := range [][3]string{
+		{`"match":"^`, `"match":"^(?P<victim>)`, "no field victim"},
+		{`"kind"`, `"set":{"colour":"red"},"kind"`, "no field colour"},
+		{`"kind":"stop"`, `"kind":"end"`, `kind: "end" is none of`},
+		{`"kind"`, `"level":"trace","kind"`, `level: "trace" is none of`},
+		{`"kind"`, `"early":"61s","kind"`, `early: "61s" is not`},
+		{`"kind"`, `"gives":"of=web","kind"`, `gives "", not "of=web"`},
+	} {
+		if _, err := LoadTables(strings.NewReader(strings.Replace(rule, tt[0], tt[1], 1))); err == nil || !strings.Contains(err.Error(), tt[2]) {
+			t.Errorf("%s: %v", tt[1], err)
+		}
+	}
+	for level, want := range map[string]int{"DEBUG": 1, "TRACE": 0} { // a rule without a level
+		tl, err := Options{Tables: load(t, rule)}.Read(Input{"a", strings.NewReader("2026-05-20T10:00:05Z " + level + " going down\n")})
+		if err != nil || len(tl.chains) != want {
+			t.Errorf("%s: %d chains, %v", level, len(tl.chains), err)
+		}
+	}
+}
+
 // A user's tables are tried first. A field that does not exist is an error. A format
 // may begin in more than one way.
 func TestOwnTables(t *testing.T) {
