@@ -26,7 +26,7 @@ var dialects = []dialect{
 			at.Format(time.RFC3339Nano), 4000+n/50000, r.IntN(300), r.IntN(1e6), r.IntN(1e8), r.IntN(255))
 	}, `{"time":"%s","level":"INFO","msg":"stop","pid":%d,"who":"web","signal":"terminated"}`},
 	{"journal", func(w *bufio.Writer, r *rand.Rand, at time.Time, n int) {
-		fmt.Fprintf(w, `{"__CURSOR":"s=705ef3e8975b4b57b358f0416833d5f5;i=%x","__REALTIME_TIMESTAMP":"%d","PRIORITY":"6","_UID":"0","_COMM":"web","_EXE":"/usr/bin/web","_CMDLINE":"/usr/bin/web -addr :8080","_SYSTEMD_CGROUP":"/system.slice/web.service","SYSLOG_IDENTIFIER":"web","_PID":"%d","_SYSTEMD_UNIT":"web.service","_HOSTNAME":"vm","MESSAGE":"GET /api/v1/items/%d 200 in %d us from 10.0.0.%d"}`+"\n",
+		fmt.Fprintf(w, `{"__CURSOR":"s=705ef3e8975b4b57b358f0416833d5f5;i=%x","__REALTIME_TIMESTAMP":"%d","PRIORITY":"6","_UID":"0","_COMM":"web","_EXE":"/usr/bin/web","_CMDLINE":"/usr/bin/web -addr :8080","_SYSTEMD_CGROUP":"/system.slice/web.service","SYSLOG_IDENTIFIER":"web","_PID":"%d","_SYSTEMD_UNIT":"web.service","_HOSTNAME":"host","MESSAGE":"GET /api/v1/items/%d 200 in %d us from 10.0.0.%d"}`+"\n",
 			n, at.UnixMicro(), 4000+n/50000, r.IntN(1e6), r.IntN(1e6), r.IntN(255))
 	}, ""},
 	{"nginx's errors", func(w *bufio.Writer, r *rand.Rand, at time.Time, n int) {

@@ -35,7 +35,7 @@ func TestClocks(t *testing.T) {
 		{"a guess", nil, []string{local, other}, "12:00:05.1", "taken as UTC"},
 		{"nothing to compare with", nil, []string{local}, "12:00:05.1", ""},
 		{"no clock", nil, []string{"INFO:     Shutting down\n"}, "00:00:00", ""},
-		{"months of another language", nil, []string{zoned, "mai 20 10:00:07 vm app[9]: Received SIGTERM\n"}, "10:00:05.1", "taken as UTC"},
+		{"months of another language", nil, []string{zoned, "mai 20 10:00:07 host app[9]: Received SIGTERM\n"}, "10:00:05.1", "taken as UTC"},
 		{"multilog's", nil, []string{"@400000006a0d862f05f5e100 Received SIGTERM, draining 17 sessions\n", zoned}, "10:00:05.1", ""},
 		{"a guess, like the zone of others", nil, []string{local, `{"time":"2026-05-20T11:00:00+02:00","level":"INFO","msg":"up","pid":7}` + "\n"}, "10:00:05.1", "taken as UTC+02:00"},
 		{"the same message, minutes apart", nil, []string{"2026-05-20 12:07:00,100 INFO app.main: cache is warm now\n" + local, `{"time":"2026-05-20T10:00:05.1Z","level":"INFO","msg":"cache is warm now"}` + "\n"}, "12:00:05.1", "taken as UTC"},
@@ -152,7 +152,7 @@ func TestTrace(t *testing.T) {
 // writer and once without.
 func TestCopies(t *testing.T) {
 	const exited = "worker process 8 exited on signal 9\n"
-	tl := Read(lines("error.log", "2026/05/20 10:00:05 [alert] 7#7: "+exited), lines("syslog", "2026-05-20T10:00:05.2Z vm nginx[7]: "+exited))
+	tl := Read(lines("error.log", "2026/05/20 10:00:05 [alert] 7#7: "+exited), lines("syslog", "2026-05-20T10:00:05.2Z host nginx[7]: "+exited))
 	if len(tl.chains) != 1 || len(tl.chains[0].Events) != 1 {
 		t.Errorf("two inputs:\n%s", written(t, tl))
 	}
@@ -167,8 +167,8 @@ func TestCopies(t *testing.T) {
 func TestDates(t *testing.T) {
 	zoned := lines("a", `{"time":"2020-05-20T10:00:05.1Z","level":"INFO","msg":"up","pid":7}`+"\n")
 	for log, want := range map[string]string{
-		"Dec 20 10:00:07 vm app[9]: Received SIGTERM\n":                                     "2019-12-20",
-		"Oct 20 10:00:07 vm app[9]: Received SIGTERM\n":                                     "2020-10-20",
+		"Dec 20 10:00:07 host app[9]: Received SIGTERM\n":                                   "2019-12-20",
+		"Oct 20 10:00:07 host app[9]: Received SIGTERM\n":                                   "2020-10-20",
 		"09:00:05 web | cache is warm\n10:00:05 web | Received SIGTERM\n23:00:05 web | x\n": "2020-05-20",
 		"23:59:05 web | cache is warm\n00:00:05 web | Received SIGTERM\n":                   "2020-05-21",
 	} {

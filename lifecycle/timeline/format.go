@@ -10,20 +10,13 @@ import (
 	"unicode/utf8"
 )
 
-// A format says how to take a line apart.
+// A format says how to take a line apart. docs/timeline.md has the fields.
 type format struct {
-	Name string `json:"name"`
-
-	// Match is a regular expression (RE2) for the whole line, in which {iso} is a
-	// date and a time of day, {level} the name of a level. Its groups are fields of
-	// the line: time, pid, level, who, host, box (a container or pod), of and reason
-	// (of a Kubernetes event), msg, and rest, which is read again as a line of any
-	// format. As a name can stand once in an expression, time2 is a time too.
-	Match string `json:"match"`
-
-	Who     string `json:"who,omitempty"`   // the program that alone writes so
+	Name    string `json:"name"`
+	Match   string `json:"match"`
+	Who     string `json:"who,omitempty"`
 	Example string `json:"example"`         // a line, tried when the format is compiled
-	Gives   string `json:"gives,omitempty"` // what comes out of it: "pid=18 level=INFO msg=Starting"
+	Gives   string `json:"gives,omitempty"` // what must come out of it: "pid=18 level=INFO msg=Starting"
 
 	re     *regexp.Regexp
 	groups []string

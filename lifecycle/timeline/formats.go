@@ -105,7 +105,7 @@ var formats = []format{
 	{Name: "Go, log", Match: `(?P<time>\d{4}/\d\d/\d\d \d\d:\d\d:\d\d(?:\.\d+)?) (?:[\w./-]+\.go:\d+: )?(?:\[?{level}\]?:? )?(?P<msg>.*)`,
 		Example: "2024/05/28 05:48:43 main.go:7: http2: panic serving", Gives: "at 2024/05/28 05:48:43 msg=http2: panic serving"},
 	{Name: "syslog (ISO time)", Match: `{iso} (?P<host>[\w.-]+) (?:(?P<who>[^\s:\[\]]+|\([^\s)]+\))\[(?P<pid>\d+)\]|(?P<who2>kernel|systemd|CRON|sshd|dockerd|containerd|kubelet)): ?(?P<rest>.*)`,
-		Example: "2026-11-24T16:17:50+0000 vm systemd[1]: Stopped.", Gives: "at 2026-11-24T16:17:50+0000 pid=1 who=systemd rest=Stopped."},
+		Example: "2026-11-24T16:17:50+0000 host systemd[1]: Stopped.", Gives: "at 2026-11-24T16:17:50+0000 pid=1 who=systemd rest=Stopped."},
 	{Name: "a time, a program", Match: `{iso} (?P<who>[A-Za-z][\w.-]*)\[(?P<pid>\d+)\]: (?P<rest>.*)`,
 		Example: "2026-11-24T20:55:35.242Z run.sh[497]: mariadbd exited with status 139", Gives: "at 2026-11-24T20:55:35.242Z pid=497 who=run.sh rest=mariadbd exited with status 139"},
 	{Name: "a time, then a level", Match: `\[?{iso}\]?:? +[\[(]?{level}[\])]?:?[ \t]+(?:\[(?P<pid>\d+)\] )?(?P<rest>.*)`,

@@ -286,7 +286,7 @@ func (p *page) lanes(rows []*row) map[*process]*lane {
 	return lanes
 }
 
-// spread returns where events are: at their times, or where that leaves no room
+// spread returns where events are: at their times, or if that leaves no room
 // for a mark, to the right of the process's one before. It names as many moments
 // as there is room for.
 func (p *page) spread(rows []*row) map[*row]px {
@@ -307,7 +307,7 @@ func (p *page) spread(rows []*row) map[*row]px {
 }
 
 // place makes an event a bar or a mark. What lasts is a bar, and so is all of a
-// drain, also where its end is not in the logs.
+// drain, also if its end is not in the logs.
 func (p *page) place(m mark) {
 	m.H = map[eventKind]px{kindDrain: 30, kindPhase: 20, kindWait: 14}[m.Kind]
 	if m.H == 0 || m.Kind == kindWait && m.Until.IsZero() {

@@ -87,27 +87,27 @@ var (
 )
 
 // fields takes what every line has out of the attributes.
-func (in *line) fields() {
-	a := in.attrs
+func (l *line) fields() {
+	a := l.attrs
 	if v := pick(a, timeKeys); v != "" {
 		if st, ok := parseStamp(v); ok {
-			in.stamped, in.stamp = v, st
+			l.stamped, l.stamp = v, st
 		}
 	}
-	in.level = pick(a, levelKeys)
-	in.msg = pick(a, msgKeys)
-	if in.level == "" && a["error"] != "" && in.msg == "" {
-		in.msg = a["error"]
+	l.level = pick(a, levelKeys)
+	l.msg = pick(a, msgKeys)
+	if l.level == "" && a["error"] != "" && l.msg == "" {
+		l.msg = a["error"]
 	}
 	if v := pick(a, pidKeys); v != "" {
-		in.pid, _ = strconv.Atoi(v)
-		if in.pid > 0 {
+		l.pid, _ = strconv.Atoi(v)
+		if l.pid > 0 {
 			a["pid"] = v
 		}
 	}
 	for _, key := range whoKeys {
 		if who := a[key]; who != "" && (key != "name" || a["hostname"] != "") { // bunyan, pino
-			in.who = who
+			l.who = who
 			break
 		}
 	}
@@ -116,19 +116,19 @@ func (in *line) fields() {
 			a["error"] = err
 		}
 	}
-	in.box = cmp.Or(a["kubernetes.pod_name"], a["container_id"])
+	l.box = cmp.Or(a["kubernetes.pod_name"], a["container_id"])
 }
 
 // kubernetes reads an event of the API.
-func (in *line) kubernetes() {
-	a := in.attrs
-	in.reason = a["reason"]
-	in.of = strings.ToLower(a["involvedObject.kind"]) + "/" + a["involvedObject.name"]
+func (l *line) kubernetes() {
+	a := l.attrs
+	l.reason = a["reason"]
+	l.of = strings.ToLower(a["involvedObject.kind"]) + "/" + a["involvedObject.name"]
 	if c := a["involvedObject.fieldPath"]; c != "" {
 		a["container"] = strings.TrimSuffix(strings.TrimPrefix(c, "spec.containers{"), "}")
 	}
-	in.who = "kubelet"
-	in.program = "kubelet"
+	l.who = "kubelet"
+	l.program = "kubelet"
 	for key := range a {
 		if strings.HasPrefix(key, "metadata.") && key != "metadata.creationTimestamp" || strings.HasPrefix(key, "involvedObject.") {
 			delete(a, key)

@@ -76,7 +76,7 @@ func TestSecondOutage(t *testing.T) {
 2026-11-24 20:01:40,521 WARN killing 'web2' (12150) with SIGKILL
 2026-11-24 20:01:41,546 WARN stopped: web2 (terminated by SIGKILL)
 `),
-		lines("web1", `{"level":30,"time":1795550484081,"pid":12147,"hostname":"vm","name":"web1","msg":"connected to postgres"}
+		lines("web1", `{"level":30,"time":1795550484081,"pid":12147,"hostname":"host","name":"web1","msg":"connected to postgres"}
 /tmp/web.js:8
 const srv=http.createServer((q,r)=>{if(q.url=='/boom')setImmediate(()=>{throw new Error('boom of '+name)});else r.end('ok')});
                                                                         ^
@@ -86,9 +86,9 @@ Error: boom of web1
     at process.processImmediate (node:internal/timers:483:21)
 
 Node.js v20.20.2
-{"level":30,"time":1795550495480,"pid":12303,"hostname":"vm","name":"web1","msg":"connected to postgres"}
+{"level":30,"time":1795550495480,"pid":12303,"hostname":"host","name":"web1","msg":"connected to postgres"}
 `),
-		lines("web2", `{"level":30,"time":1795550498522,"pid":12150,"hostname":"vm","name":"web2","msg":"received SIGTERM, shutting down"}
+		lines("web2", `{"level":30,"time":1795550498522,"pid":12150,"hostname":"host","name":"web2","msg":"received SIGTERM, shutting down"}
 `),
 		lines("haproxy", `[WARNING]  (12138) : Server b/web1 is DOWN, reason: Layer4 connection problem, info: "Connection refused"
 2026-11-24T20:01:32.558719+00:00 Server b/web1 is DOWN, reason: Layer4 connection problem, info: "Connection refused"
@@ -163,13 +163,13 @@ func TestSinceBoot(t *testing.T) {
 // An effect may stand before its cause in the logs by as much as the cause's rule says.
 func TestEarly(t *testing.T) {
 	rule := `{"rules":[{"name":"slow","from":"ours","has":"noticed the death","match":"^noticed the death of (?P<of>\\w+)","kind":"exit","set":{"status":"9"},EARLY
-		"example":"2026-05-20T10:00:00Z vm ours[7]: noticed the death of redis"}]}`
+		"example":"2026-05-20T10:00:00Z host ours[7]: noticed the death of redis"}]}`
 	for early, want := range map[string]string{`"early":"2s",`: "cut of app <- 2", "": "cut of app root"} {
 		tables, err := LoadTables(strings.NewReader(strings.ReplaceAll(rule, "EARLY", early)))
 		if err != nil {
 			t.Fatal(err)
 		}
-		tl, err := Options{Tables: tables}.Read(lines("log", "2026-05-20T10:00:00.000+00:00 vm app[9]: Lost connection to redis\n2026-05-20T10:00:01.500+00:00 vm ours[7]: noticed the death of redis\n"))
+		tl, err := Options{Tables: tables}.Read(lines("log", "2026-05-20T10:00:00.000+00:00 host app[9]: Lost connection to redis\n2026-05-20T10:00:01.500+00:00 host ours[7]: noticed the death of redis\n"))
 		if got := outcome(t, tl); err != nil || !strings.Contains(got, want) {
 			t.Errorf("%q: want %s, got\n%s%v", early, want, got, err)
 		}

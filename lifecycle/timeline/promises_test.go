@@ -30,7 +30,7 @@ func (t *Timeline) told() string {
 	return b.String()
 }
 
-// What a log says, to the letter, where it is easily mistaken.
+// TestTold compares all that the timeline says about logs that are easy to misread.
 func TestTold(t *testing.T) {
 	const at = "2026-05-20T10:00:"
 	for _, tt := range []struct {
@@ -44,13 +44,13 @@ func TestTold(t *testing.T) {
 1<0 web 4 signal: received SIGTERM (1)
 2<1 nginx 7 cut: connect() failed (111: Connection refused) while connecting to upstream, client: 127.0.0.1, server: , request:… (1)
 = 0 failures, 0 cuts, 1 lost, 0s unanswered`},
-		{"a signal again is one, if its lines are together", []string{"May 20 10:00:05 vm app[9]: Received SIGTERM\nMay 20 10:00:06 vm app[9]: Received SIGTERM\nMay 20 10:00:15 vm app[9]: Received SIGTERM\n"}, `
+		{"a signal again is one, if its lines are together", []string{"May 20 10:00:05 host app[9]: Received SIGTERM\nMay 20 10:00:06 host app[9]: Received SIGTERM\nMay 20 10:00:15 host app[9]: Received SIGTERM\n"}, `
 1<0 app 9 signal: received SIGTERM (1)
 2<1 app 9 signal: received SIGTERM (1)
 = 0 failures, 0 cuts, 0 lost, 0s unanswered`},
-		{"a kill by the kernel that systemd tells too is one failure", []string{"May 20 10:00:05 vm kernel: Out of memory: Killed process 12 (python3) total-vm:1kB\n" +
-			"May 20 10:00:05 vm systemd[1]: web.service: A process of this unit has been killed by the OOM killer.\n" +
-			"May 20 10:00:05 vm systemd[1]: web.service: Main process exited, code=killed, status=9/KILL\n"}, `
+		{"a kill by the kernel that systemd tells too is one failure", []string{"May 20 10:00:05 host kernel: Out of memory: Killed process 12 (python3) total-vm:1kB\n" +
+			"May 20 10:00:05 host systemd[1]: web.service: A process of this unit has been killed by the OOM killer.\n" +
+			"May 20 10:00:05 host systemd[1]: web.service: Main process exited, code=killed, status=9/KILL\n"}, `
 1<0 kernel order: Out of memory: Killed process 12 (python3) total-vm:1kB (1)
 2<1 systemd order: web.service: A process of this unit has been killed by the OOM killer (1)
 3<2 web exit: web.service: Main process exited, code=killed, status=9/KILL (1)
@@ -64,8 +64,8 @@ func TestTold(t *testing.T) {
 = 1 failures, 0 cuts, 0 lost, 0s unanswered
 5<0 log0 signal: received SIGTERM (1)
 = 0 failures, 0 cuts, 0 lost, 0s unanswered`},
-		{"a process id of another", []string{"May 20 10:00:05 vm app[4]: Received SIGTERM\nMay 20 10:00:06 vm init[1]: exited\n" +
-			`{"time":"2026-05-20T10:00:06Z","msg":"exited","pid":1,"who":"init","child":4,"status":0}` + "\nMay 20 10:10:05 vm db[4]: Received SIGTERM\n"}, `
+		{"a process id of another", []string{"May 20 10:00:05 host app[4]: Received SIGTERM\nMay 20 10:00:06 host init[1]: exited\n" +
+			`{"time":"2026-05-20T10:00:06Z","msg":"exited","pid":1,"who":"init","child":4,"status":0}` + "\nMay 20 10:10:05 host db[4]: Received SIGTERM\n"}, `
 1<0 app 4 signal: received SIGTERM (1)
 2<1 app 4 exit: exited with status 0 (1)
 = 0 failures, 0 cuts, 0 lost, 0s unanswered
@@ -121,6 +121,29 @@ func load(t *testing.T, rules string) *Tables {
 		t.Fatal(err)
 	}
 	return own
+}
+
+// Tables that cannot be meant are refused, with the field's name.
+func TestBadTables(t *testing.T) {
+	const rule = `{"rules":[{"name":"x","has":"going down","match":"^going down","kind":"stop","example":"2026-05-20T10:00:05Z going down"}]}`
+	for _, tt := range [][3]string{
+		{`"match":"^`, `"match":"^(?P<victim>)`, "no field victim"},
+		{`"kind"`, `"set":{"colour":"red"},"kind"`, "no field colour"},
+		{`"kind":"stop"`, `"kind":"end"`, `kind: "end" is none of`},
+		{`"kind"`, `"level":"trace","kind"`, `level: "trace" is none of`},
+		{`"kind"`, `"early":"61s","kind"`, `early: "61s" is not`},
+		{`"kind"`, `"gives":"of=web","kind"`, `gives "", not "of=web"`},
+	} {
+		if _, err := LoadTables(strings.NewReader(strings.Replace(rule, tt[0], tt[1], 1))); err == nil || !strings.Contains(err.Error(), tt[2]) {
+			t.Errorf("%s: %v", tt[1], err)
+		}
+	}
+	for level, want := range map[string]int{"DEBUG": 1, "TRACE": 0} { // a rule without a level
+		tl, err := Options{Tables: load(t, rule)}.Read(Input{"a", strings.NewReader("2026-05-20T10:00:05Z " + level + " going down\n")})
+		if err != nil || len(tl.chains) != want {
+			t.Errorf("%s: %d chains, %v", level, len(tl.chains), err)
+		}
+	}
 }
 
 // A user's tables are tried first. A field that does not exist is an error. A format

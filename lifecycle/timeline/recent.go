@@ -26,7 +26,7 @@ func (r *recent[K, T]) put(key K, v T) {
 	r.now[key] = v
 }
 
-// of returns the value of key, made where there is none.
+// of returns the value of key, made if there is none.
 func (r *recent[K, T]) of(key K, make func() T) T {
 	v, ok := r.get(key)
 	if !ok {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -14,33 +15,18 @@ import (
 	"time"
 )
 
-// A rule says what a message of a program means.
+// A rule says what a message of a program means. docs/timeline.md has the fields.
 type rule struct {
-	Name string `json:"name"`
-	From string `json:"from,omitempty"` // programs or formats, separated by spaces; empty for any
-
-	// Has is a literal that each such message has, in any case, and few ordinary
-	// lines: a line without any rule's literal is not even taken apart. It has five
-	// bytes or more, of letters, digits, spaces and .,:;()[]=!_-; of several, separated
-	// by |, one must be there.
-	Has string `json:"has"`
-
-	// Match is a regular expression (RE2) for the message. Its groups are fields:
-	// child, of (the process that the line is about), signal, status, session, why,
-	// addr and needs (the dependency that was lost).
-	Match string `json:"match"`
-
-	Kind  eventKind         `json:"kind"`
-	Level string            `json:"level,omitempty"` // the least, as far as the line has one: info, warn or error
-	Set   map[string]string `json:"set,omitempty"`   // fields that are always the same. role: worker, reload, sole, asked or detail; text instead of the message
-
-	// Early is how much earlier than the line its effects may stand, as "1s": a
-	// supervisor that polls tells late of an end. Empty means 100ms for orders and for
-	// ends by SIGKILL, SIGSEGV, SIGABRT and SIGBUS, and nothing for the rest.
-	Early string `json:"early,omitempty"`
-
-	Example string `json:"example"`         // a line, tried when the rule is compiled
-	Gives   string `json:"gives,omitempty"` // its fields: "child=21 signal=SIGKILL"
+	Name    string            `json:"name"`
+	From    string            `json:"from,omitempty"`
+	Has     string            `json:"has"`
+	Match   string            `json:"match"`
+	Kind    eventKind         `json:"kind"`
+	Level   string            `json:"level,omitempty"`
+	Set     map[string]string `json:"set,omitempty"`
+	Early   string            `json:"early,omitempty"`
+	Example string            `json:"example"`         // a line, tried when the rule is compiled
+	Gives   string            `json:"gives,omitempty"` // what must come out of it: "child=21 signal=SIGKILL"
 
 	re    *regexp.Regexp
 	from  []string
@@ -85,15 +71,8 @@ func (r *rule) compile() error {
 	if err != nil {
 		return fail("%w", err)
 	}
-	names := re.SubexpNames()
-	for i, name := range names {
-		names[i] = strings.TrimRight(name, "23")
-	}
-	for name := range r.Set {
-		names = append(names, name)
-	}
-	for _, name := range names {
-		if !slices.Contains([]string{"", "child", "of", "signal", "status", "session", "why", "addr", "needs", "role", "who", "pid", "text"}, name) {
+	for _, name := range slices.Concat(re.SubexpNames(), slices.Collect(maps.Keys(r.Set))) {
+		if name != "" && !new(line).set(name, "") {
 			return fail("there is no field %s", name)
 		}
 	}
@@ -145,46 +124,42 @@ func (r *rule) meant(l *line) bool {
 	return have == 0 || have >= map[string]int{"": 2, "info": 3, "warn": 4, "error": 5}[r.Level]
 }
 
+// texts are the fields that a rule fills in, but for the numbers.
+var texts = map[string]func(*line) *string{
+	"of": func(l *line) *string { return &l.of }, "who": func(l *line) *string { return &l.who }, "signal": func(l *line) *string { return &l.signal },
+	"status": func(l *line) *string { return &l.status }, "session": func(l *line) *string { return &l.session }, "why": func(l *line) *string { return &l.why },
+	"addr": func(l *line) *string { return &l.addr }, "needs": func(l *line) *string { return &l.needs },
+	"role": func(l *line) *string { return &l.role }, "text": func(l *line) *string { return &l.said },
+}
+
+// set fills in a rule's field. It returns false if there is none of that name.
+func (l *line) set(name, v string) bool {
+	name = strings.TrimRight(name, "23") // a second and a third group for it
+	switch field := texts[name]; {
+	case name == "child":
+		l.child, _ = strconv.Atoi(v)
+	case name == "pid":
+		l.pid, _ = strconv.Atoi(v)
+	case field != nil:
+		*field(l) = v
+	default:
+		return false
+	}
+	return true
+}
+
 // apply fills in l from its message, if the rule matches it.
 func (r *rule) apply(l *line) bool {
 	at := r.re.FindStringSubmatch(l.msg)
 	if at == nil {
 		return false
 	}
-	set := func(name, v string) {
-		switch strings.TrimRight(name, "23") {
-		case "child":
-			l.child, _ = strconv.Atoi(v)
-		case "pid":
-			l.pid, _ = strconv.Atoi(v)
-		case "of":
-			l.of = v
-		case "who":
-			l.who = v
-		case "signal":
-			l.signal = v
-		case "status":
-			l.status = v
-		case "session":
-			l.session = v
-		case "why":
-			l.why = v
-		case "addr":
-			l.addr = v
-		case "needs":
-			l.needs = v
-		case "role":
-			l.role = v
-		case "text":
-			l.said = v
-		}
-	}
 	for name, v := range r.Set {
-		set(name, v)
+		l.set(name, v)
 	}
 	for i, name := range r.re.SubexpNames() {
 		if name != "" && at[i] != "" {
-			set(name, at[i])
+			l.set(name, at[i])
 		}
 	}
 	if l.signal != "" {

@@ -48,7 +48,7 @@ const (
 // byTime are the rules for which only time speaks.
 var byTime = []string{byNearest, byLatest, byNeedTime, byKernel, byBackTime}
 
-// How far apart cause and effect may be, where only time tells.
+// How far apart cause and effect may be, if only time tells.
 const (
 	early   = 100 * time.Millisecond // systemd tells of a stop when it has sent the signal
 	passing = time.Second            // of one signal along several processes

@@ -203,7 +203,7 @@ var serverRules = []rule{
 	{Name: "squid exits", From: "squid", Has: "Exiting normally", Kind: kindExit, Set: map[string]string{"status": "0"}, Match: `^Squid Cache \(Version [^)]+\): Exiting normally`,
 		Example: "2026/11/24 20:57:05 kid1| Squid Cache (Version 5.7): Exiting normally.", Gives: "status=0"},
 	{Name: "squid: kid died", Has: "Squid Parent:", Kind: kindExit, Set: map[string]string{"role": worker}, Match: `^Squid Parent: .*process (?P<child>\d+) exited (?:due to signal (?P<signal>\d+)|with status (?P<status>\d+))`,
-		Example: "Nov 24 20:56:57 vm squid[6341]: Squid Parent: squid-1 process 6343 exited due to signal 9 with status 0", Gives: "child=6343 signal=SIGKILL"},
+		Example: "Nov 24 20:56:57 host squid[6341]: Squid Parent: squid-1 process 6343 exited due to signal 9 with status 0", Gives: "child=6343 signal=SIGKILL"},
 
 	{Name: "lighttpd starts", From: "lighttpd", Has: "server started (", Kind: kindStart, Set: map[string]string{"role": sole}, Match: `^server started \(lighttpd`,
 		Example: "2026-11-24 20:56:48: (server.c.1704) server started (lighttpd/1.4.69)"},

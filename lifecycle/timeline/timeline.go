@@ -18,8 +18,8 @@
 //
 //	pid      the process that writes the line
 //	who      its name; instances that follow each other share it
-//	session  whom it serves. A process whose every line has the same is the
-//	         session's own, such as a CLI
+//	session  the one that it serves. If all lines of a process have the same, the
+//	         process is the session's own, such as a CLI
 //	signal   that it got; with of or child, or in a session of another process,
 //	         that it sent
 //	of       the name of the process that the line is about, if it is another
@@ -44,8 +44,8 @@
 // the zone of its input: the one that the same message or process has elsewhere,
 // else the one that Options names, else UTC; a guess is said.
 //
-// Process ids tell processes apart, so the inputs are of one machine; processes of
-// containers are told apart by their container too.
+// Process ids tell processes apart, so the inputs are of one machine. If lines name
+// a container too, the same pid in two containers is two processes.
 package timeline
 
 import (
@@ -110,7 +110,7 @@ func (c *chain) costly() bool { return c.Cuts > 0 || c.Failures > 0 || c.Lost > 
 // An event is a line that has a place in a chain.
 type event struct {
 	Time    time.Time
-	Until   time.Time // the end of a drain, a phase or a wait, where it is known
+	Until   time.Time // the end of a drain, a phase or a wait, if it is known
 	Process *process
 	Kind    eventKind
 	Text    string // for people
