@@ -45,11 +45,7 @@ import (
 type Box struct {
 	open    atomic.Pointer[register] // nil: nothing is recorded
 	accused atomic.Pointer[accused]  // nil: no session is a suspect
-
-	// Only the ledger's own goroutine for the disk uses the place. It is mapped until
-	// the process ends, so that no late store hits other memory.
-	place unsafe.Pointer
-	runs  uint32 // that this process recorded
+	runs    uint32                   // that this process recorded; only the ledger's goroutine for the disk uses it
 }
 
 // A register is the mapped file during one run.
@@ -266,7 +262,7 @@ func (b *Box) register(f *boxFile, sys *system, run record) *register {
 	if f.save(); !f.usable() {
 		return nil
 	}
-	place, err := sys.mapped(f.hold.file, b.place)
+	place, err := sys.mapped(f.hold.file)
 	if err != nil {
 		f.set(atRun, 0) // or the run would seem to have had nothing in flight
 		f.save()
@@ -274,7 +270,6 @@ func (b *Box) register(f *boxFile, sys *system, run record) *register {
 		f.drop()
 		return nil
 	}
-	b.place = place
 	b.runs++
 	h := f.hold
 	h.Close()

@@ -44,6 +44,24 @@ func TestBoxDetached(t *testing.T) {
 	}
 }
 
+// An entry that is late by an end and a begin of the same process is not in the next
+// run, which would never see it leave.
+func TestBoxLateEntry(t *testing.T) {
+	w := newWorld(t)
+	l := w.boxed(t)
+	late := l.open
+	l.End(nil)
+	if err := l.Begin(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer l.End(nil)
+	late.enter(late.salt.mark("ann"))
+	late.store(atEnd, 1)
+	if r := w.runs(t)[1]; r.InFlight != 0 || r.Had("ann") || w.content(t).word(atEnd) != 0 {
+		t.Errorf("the late stores are in the next run: %+v", r)
+	}
+}
+
 // After a fault in the mapping, what leaves is not recorded. So the next Begin accuses
 // none of what was in flight then.
 func TestBoxFaultAccusesNone(t *testing.T) {

@@ -365,7 +365,7 @@ func TestBoxFaults(t *testing.T) {
 		}, false, false, "not a regular file"},
 		{"no mmap on this system", func(_ *testing.T, w *world, _ string) { w.mapped = nil }, false, false, errNoMap.Error()},
 		{"no mmap on this disk", func(_ *testing.T, w *world, _ string) {
-			w.mapped = func(file, unsafe.Pointer) (unsafe.Pointer, error) { return nil, syscall.ENODEV }
+			w.mapped = func(file) (unsafe.Pointer, error) { return nil, syscall.ENODEV }
 		}, false, false, syscall.ENODEV.Error()},
 		{"foreign", content(bytes.Repeat([]byte("notes "), 20000)), false, false, errBoxForeign.Error()},
 		{"foreign and short", content([]byte("notes")), false, false, errBoxForeign.Error()},

@@ -24,9 +24,8 @@ type system struct {
 	now  func() moment
 	self func() uint64 // identifies this process and no other; 0 if that is impossible
 
-	// mapped maps the first boxSize bytes of the file, at the place if that is not nil.
-	// It is nil on a system that cannot.
-	mapped func(f file, place unsafe.Pointer) (unsafe.Pointer, error)
+	// mapped maps the first boxSize bytes of the file. It is nil on a system that cannot.
+	mapped func(file) (unsafe.Pointer, error)
 }
 
 type file interface {
