@@ -143,12 +143,11 @@ func (t *table) at(m image, of mark) *uint16 {
 
 // A death is what is known of a run that died.
 type death struct {
-	up      int64    // ns since the boot at its last sign of life
-	stopped bool     // a stop had been requested, so it accuses no session
-	cut     []uint32 // the prints of what was in flight
-	again   []uint32 // those that were in flight at the death before, too
-	before  uint64   // the run of that death
-	over    int      // how many entries were not recorded
+	up     int64    // ns since the boot at its last sign of life
+	cut    []uint32 // the prints of what was in flight
+	again  []uint32 // those that were in flight at the death before, too
+	before uint64   // the run of that death
+	over   int      // how many entries were not recorded
 }
 
 // died returns the death of the run, if the box has it, and makes it the death that
@@ -180,8 +179,7 @@ func (m image) died(start record, newest uint64, now moment, stable time.Duratio
 // death returns the death that the box keeps.
 func (m image) death(cut, again []uint32, before uint64) *death {
 	return &death{
-		up: int64(m.word(atDeadUp)), stopped: m.word(atSuspect) != m.word(atDeadUp), // then an older one accuses, or none
-		cut: cut, again: again, before: before, over: int(min(m.word(atDeadOver), math.MaxInt32)),
+		up: int64(m.word(atDeadUp)), cut: cut, again: again, before: before, over: int(min(m.word(atDeadOver), math.MaxInt32)),
 	}
 }
 
