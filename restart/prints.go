@@ -77,9 +77,13 @@ func (m mark) print() uint32 { return max(1, uint32(m>>32)) }
 // prints are the fingerprints that fit into a record. Unused places are 0.
 type prints [8]uint32
 
-// both returns those of a that are in b too.
+// both returns those of a that are in b too. Each may have a whole black box.
 func both(a, b []uint32) []uint32 {
-	return slices.DeleteFunc(slices.Clone(a), func(f uint32) bool { return f == 0 || !slices.Contains(b, f) })
+	b = slices.Sorted(slices.Values(b))
+	return slices.DeleteFunc(slices.Clone(a), func(f uint32) bool {
+		_, found := slices.BinarySearch(b, f)
+		return f == 0 || !found
+	})
 }
 
 // A whole is all that a run cut, not only what fits into its record.
