@@ -37,6 +37,9 @@ import (
 // one line says so and nothing is recorded; the same goes for a file that is cut
 // short while it is in use. Only Linux and macOS have a black box.
 //
+// Record work, not connections: a stream that is always in flight is there at each
+// death and tells nothing. docs/blackbox.md says how.
+//
 // An entry is a store into memory that the kernel writes to the file later. While a
 // disk hangs, such a store may have to wait for it, and the process with it. If that
 // can happen, put the file on a tmpfs with Ledger.BoxPath.
@@ -295,7 +298,9 @@ type accused struct {
 // it for each request, with the session that Enter gets. Without suspects it costs a
 // few nanoseconds.
 //
-// Suspicion ends after Policy.Stable without a death. If more than MaxSuspects
+// Suspicion ends after Policy.Stable without a death. A session that still kills then
+// needs Deaths more deaths to be a suspect again, so it causes up to Deaths of them in
+// each Stable. If more than MaxSuspects
 // sessions qualify, none is a suspect. A death after a requested stop, as when the
 // grace period runs out, accuses no session. The first call that finds a session
 // suspect logs its name.
