@@ -305,16 +305,16 @@ func TestSignalStorm(t *testing.T) {
 func TestSignalsPID1(t *testing.T) {
 	unshare, err := exec.LookPath("unshare")
 	if err != nil {
-		t.Skip("no unshare to make a pid namespace with")
+		t.Skip("skipped: no unshare to make a pid namespace with")
 	}
 	if out, err := exec.Command(unshare, "--pid", "--fork", "--kill-child", "true").CombinedOutput(); err != nil {
-		t.Skipf("may not make a pid namespace: %v, %s", err, out)
+		t.Skipf("skipped: may not make a pid namespace: %v, %s", err, out)
 	}
 	p := proctest.Start(t, "wedged", unshare, "--pid", "--fork", "--kill-child")
 	p.Expect("ready")
 	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", p.Process.Pid))
 	if err != nil {
-		t.Skipf("cannot see the process in its namespace: %v", err)
+		t.Skipf("skipped: cannot see the process in its namespace: %v", err)
 	}
 	pid, err := strconv.Atoi(strings.TrimSpace(string(children)))
 	if err != nil {

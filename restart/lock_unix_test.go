@@ -99,7 +99,7 @@ func TestLockKilled(t *testing.T) {
 // Two processes with the same id in two namespaces are different holders.
 func TestLockNamespaces(t *testing.T) {
 	if why := no("unshare"); why != "" {
-		t.Skip("no process id twice:", why)
+		t.Skip("skipped: no process id twice:", why)
 	}
 	t.Setenv(at, filepath.Join(t.TempDir(), "lock"))
 	p := proctest.Start(t, "holds", "unshare", "-p", "-f", "--kill-child")

@@ -236,7 +236,7 @@ func TestLedgerExec(t *testing.T) {
 // A process with the reused id of a dead one is another process.
 func TestLedgerProcessIDReused(t *testing.T) {
 	if why := no("unshare"); why != "" {
-		t.Skip("no process ids to give:", why)
+		t.Skip("skipped: no process ids to give:", why)
 	}
 	path := filepath.Join(t.TempDir(), "ledger")
 	t.Setenv(at, path)
@@ -244,7 +244,7 @@ func TestLedgerProcessIDReused(t *testing.T) {
 	said, _ := proctest.Start(t, "execs", "unshare", "-p", "-f", "--mount-proc", "--kill-child", "sh", "-c",
 		`for i in 1 2; do sleep 0.05; echo 99 >/proc/sys/kernel/ns_last_pid || exit; "$0"; done`).Ended()
 	if strings.Contains(said, "ns_last_pid") {
-		t.Skip("no process ids to give:", said)
+		t.Skip("skipped: no process ids to give:", said)
 	}
 	h := records(t, path)
 	if said != "run 1\nrun 3\n" || h[0].pid != 100 || h[len(h)-1].pid != 100 {
@@ -277,7 +277,7 @@ func TestLedgerFullDisk(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if why := no("unshare", "mount", "mkfs.ext4"); why != "" {
-				t.Skip("no disk of our own to fill:", why)
+				t.Skip("skipped: no disk of our own to fill:", why)
 			}
 			dir := t.TempDir()
 			if err := os.Mkdir(filepath.Join(dir, "disk"), 0o700); err != nil {

@@ -38,7 +38,7 @@ document.body.dataset.seen = seen.join(" ") + (wide ? " too wide" : "");
 func TestChromium(t *testing.T) {
 	chromium, err := exec.LookPath("chromium")
 	if err != nil {
-		t.Skip("there is no program named chromium")
+		t.Skip("skipped: there is no program named chromium")
 	}
 	for _, tt := range []struct {
 		files         string
