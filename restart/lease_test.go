@@ -168,6 +168,29 @@ func TestLeaseHandOver(t *testing.T) {
 	}
 }
 
+// No record says for a moment that the lease is free while f still runs. The waiter
+// with a short TTL would see it, as it polls 15 times between two renewals.
+func TestLeaseHeldUntilReturn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var m leasetest.Memory
+		s := &soft{}
+		s.ctx, s.tell = context.WithCancel(t.Context())
+		first := work(context.WithValue(t.Context(), carried.SoftKey, s), &restart.Lease{Register: &m}, time.Minute)
+		<-first.held
+		second := work(t.Context(), &restart.Lease{Register: &m, TTL: time.Second}, 0)
+		time.Sleep(time.Minute + interval/2)
+		s.tell()
+		time.Sleep(time.Minute)
+		first.cancel(io.EOF)
+		if <-first.err; second.running() {
+			t.Errorf("the next holder began in term %d while the first still ran", second.term)
+		}
+		<-second.held
+		second.stop <- nil
+		<-second.err
+	})
+}
+
 // If the holder dies, its context would have ended before the next holder begins, and
 // that is within TTL and an interval.
 func TestLeaseDeath(t *testing.T) {
@@ -554,6 +577,51 @@ func TestLeaseRegisterFails(t *testing.T) {
 	})
 }
 
+// An outrun register loses the first Set, and another process sets it instead.
+type outrun struct {
+	*leasetest.Memory
+	first func()
+}
+
+func (o *outrun) Set(ctx context.Context, value []byte, version string) (string, error) {
+	if o.first == nil {
+		return o.Memory.Set(ctx, value, version)
+	}
+	o.first()
+	o.first = nil
+	<-ctx.Done()
+	return "", ctx.Err()
+}
+
+// A waiter that ends with an open Set leaves the lease of a faster one alone.
+func TestLeaseOutrun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var m leasetest.Memory
+		var faster *job
+		waiter := work(t.Context(), &restart.Lease{Register: &outrun{&m, func() {
+			faster = work(t.Context(), &restart.Lease{Register: &m}, 0)
+			<-faster.held
+		}}}, 0)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		waiter.cancel(io.EOF)
+		if err := <-waiter.err; err != io.EOF {
+			t.Error(err)
+		}
+		if value, version, _ := m.Get(t.Context()); !strings.Contains(string(value), `"state":"held"`) || faster.ctx.Err() != nil {
+			t.Errorf("version %s: %s", version, value)
+		}
+		time.Sleep(time.Minute)
+		if err := faster.ctx.Err(); err != nil {
+			t.Error(context.Cause(faster.ctx))
+		}
+		faster.stop <- nil
+		if err := <-faster.err; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 type named struct{ *leasetest.Memory }
 
 func (named) String() string { return "bot" }
@@ -601,6 +669,7 @@ func TestLeaseTaken(t *testing.T) {
 		value, _ = json.Marshal(r)
 		version, _ = m.Set(t.Context(), value, version)
 		begin := time.Now()
+		time.AfterFunc(ttl, func() { j.cancel(io.EOF) }) // without this, a holder that takes the lease back never ends
 		err := <-j.err
 		if took := time.Since(begin); took > interval || !errors.Is(err, restart.ErrLeaseLost) || !strings.Contains(err.Error(), "term 1: lease lost: intruder since") {
 			t.Errorf("after %v: %v", took, err)
