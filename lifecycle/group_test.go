@@ -288,13 +288,18 @@ func TestGroupStepInAnotherPlan(t *testing.T) {
 	})
 }
 
-// A Step that comes before the tasks keeps them from starting.
+// A Step that comes before the tasks keeps them from starting. It neither ends the
+// context of Start nor waits for Start.
 func TestGroupStepBeforeTasks(t *testing.T) {
 	bubble(t, func(t *testing.T, ctx context.Context, _ *lifecycle.Flag) {
-		g := lifecycle.Group{Start: func(context.Context) error { time.Sleep(2 * s); return nil }}
+		g := lifecycle.Group{Start: func(ctx context.Context) error { time.Sleep(2 * s); return ctx.Err() }}
 		g.Go("a", func(context.Context) error { panic("ran") })
 		plan := drain.Plan{Phases: []drain.Phase{{Name: "tasks", Steps: []drain.Step{g.Step()}}}}
-		time.AfterFunc(s, func() { plan.Run(ctx) })
+		time.AfterFunc(s, func() {
+			if r, err := plan.Run(ctx); err != nil || r.Took != 0 {
+				t.Errorf("the other plan took %v: %v", r.Took, err)
+			}
+		})
 		begin := time.Now()
 		if err := g.Run(ctx); err != nil || time.Since(begin) != 2*s {
 			t.Errorf("%v after %v", err, time.Since(begin))

@@ -26,7 +26,7 @@ type LeakError struct {
 // labels, as by pprof.Do(context.Background(), …); or the goroutine profile was not
 // complete by the drain's deadline, as in a process with 100,000 goroutines.
 type Leak struct {
-	Task  string // its name; "(others)" from a group's 65th name on
+	Task  string // its name; "(others)" from a group's 65th name on; "stream" for a stream that belongs to no task
 	Count int
 	Stack string // a line for each call, innermost first: function file:line
 }

@@ -1,6 +1,7 @@
 package lifecycle
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -64,7 +65,7 @@ func Generate[T any](ctx context.Context, buffer int, f func(ctx context.Context
 		return s
 	}
 	s.label = labels.PathOf(ctx, f) // one label for all streams of f
-	s.ctx, s.cancel = context.WithCancelCause(labels.With(ctx, s.label, ""))
+	s.ctx, s.cancel = context.WithCancelCause(labels.With(ctx, s.label, cmp.Or(labels.Name(ctx), "stream")))
 	go func() {
 		s.producer.Store(goroutine())
 		labels.Set(s.ctx)

@@ -266,6 +266,22 @@ func TestStreamInTask(t *testing.T) {
 	})
 }
 
+// A stream outside a group is reported as "stream". Its error once had no name.
+func TestStreamWithoutGroup(t *testing.T) {
+	free := make(chan struct{})
+	st := lifecycle.Generate(context.Background(), 0, func(context.Context, func(int) bool) error { <-free; return nil })
+	time.Sleep(10 * time.Millisecond) // it has its label only once it runs
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := st.Close(ctx); !strings.Contains(fmt.Sprint(err), "1 task did not end: stream (1) at ") {
+		t.Error(err)
+	}
+	close(free)
+	if err := st.Close(context.Background()); err != nil {
+		t.Error(err)
+	}
+}
+
 // BenchmarkStream measures one element.
 func BenchmarkStream(b *testing.B) {
 	b.ReportAllocs()

@@ -1,6 +1,7 @@
-// Package carried is what a context carries from package to package: when a stop was
-// requested, who announces it, who counts the work that is left, and who wants to know
-// that a start waits.
+// Package carried is what contexts and errors carry between packages that do not
+// import each other. A context carries when a stop was requested, who announces it,
+// who counts the work that is left, and who wants to know that a start waits. An
+// error carries that a restart cannot mend it.
 //
 // A context keeps these values through [context.WithoutCancel].
 package carried

@@ -33,12 +33,14 @@ func below(ctx context.Context, id uint64) string {
 	return string(strconv.AppendUint(path, id, 32))
 }
 
-// With returns ctx with the label for goroutines of an owner. If name is empty, the
-// label keeps the name that ctx has.
+// Name returns the name that ctx is labelled with, or "".
+func Name(ctx context.Context) string {
+	_, name := of(ctx)
+	return name
+}
+
+// With returns ctx with the label for goroutines of an owner.
 func With(ctx context.Context, owner, name string) context.Context {
-	if name == "" {
-		_, name = of(ctx)
-	}
 	return pprof.WithLabels(ctx, pprof.Labels(key, owner+" "+name))
 }
 

@@ -105,7 +105,7 @@ func TestBelowOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		outer := Path(t.Context())
 		ctx := With(t.Context(), outer, "above")
-		ctx = With(ctx, Path(ctx), "")
+		ctx = With(ctx, Path(ctx), Name(ctx))
 		free := make(chan struct{})
 		for i := range 5 {
 			go func() {
