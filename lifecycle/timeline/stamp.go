@@ -114,7 +114,7 @@ func isoStamp(s string) (stamp, bool) {
 		st.noZone = true
 	}
 	st.Time = time.Date(y, time.Month(mo), d, h, mi, sec, ns, zone)
-	return st, true
+	return st, st.Year() <= 9999 // 24:00 may carry it further, which JSON cannot write
 }
 
 // unixStamp reads a number of seconds, or of milli-, micro- or nanoseconds: the
@@ -207,7 +207,7 @@ func syslogStamp(s string) (stamp, bool) {
 	}
 	year, noYear := 0, len(f) == 3
 	if !noYear {
-		if year, err = strconv.Atoi(f[3]); err != nil {
+		if year, err = strconv.Atoi(f[3]); err != nil || year < 0 || year > 9999 {
 			return stamp{}, false
 		}
 	}
