@@ -1,4 +1,7 @@
-//go:build unix
+//go:build unix && !race
+
+// What is judged here are other processes, which the race detector does not see. The
+// engine's own tests run with it.
 
 package stoptest_test
 
