@@ -66,7 +66,7 @@ type Group struct {
 	state   State
 	queue   []task        // the tasks given before the launch
 	stepped bool          // Step was called, so the plan has a place for the tasks
-	done    chan struct{} // closed when Run ends; nil before it
+	done    chan struct{} // closed when Run ends; made by the first Run that waits for another
 	err     error         // what Run returns
 	report  *drain.Report // of the drain that has ended; published with the state stopped
 }
@@ -157,35 +157,43 @@ func (g *Group) Run(ctx context.Context) error {
 		panic("lifecycle: Group.Run called by one of its own tasks: it would wait for itself")
 	}
 	g.mu.Lock()
-	first := g.done == nil
-	if first {
-		g.done, g.state = make(chan struct{}), Starting
-	}
-	g.mu.Unlock()
-	if !first {
-		<-g.done
+	switch g.state {
+	case idle:
+		g.state = Starting
+		g.mu.Unlock()
+		err := panics.ErrGoexit
+		defer func() {
+			v := recover() // Notify panicked: all other code of the user runs in goroutines
+			if v != nil {
+				err = &PanicError{Value: v, Stack: debug.Stack()}
+			}
+			g.finish(err)
+			if v != nil {
+				panic(v)
+			}
+		}()
+		err = g.run(ctx)
+		return err
+	case stopped:
+		defer g.mu.Unlock()
 		return g.err
 	}
-	err := panics.ErrGoexit
-	defer func() {
-		v := recover() // Notify panicked: all other code of the user runs in goroutines
-		if v != nil {
-			err = &PanicError{Value: v, Stack: debug.Stack()}
-		}
-		g.finish(err)
-		if v != nil {
-			panic(v)
-		}
-	}()
-	err = g.run(ctx)
-	return err
+	if g.done == nil {
+		g.done = make(chan struct{})
+	}
+	done := g.done
+	g.mu.Unlock()
+	<-done
+	return g.err
 }
 
 func (g *Group) finish(err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.err, g.state, g.queue = err, stopped, nil
-	close(g.done)
+	if g.done != nil {
+		close(g.done)
+	}
 }
 
 func (g *Group) run(ctx context.Context) error {
